@@ -1,0 +1,183 @@
+//! Where a server is, and making a socket to it.
+
+use lap_wire::PROTOCOL;
+use lap_wire::control::{ErrorCode, WireError};
+use lap_wire::limits::MAX_MESSAGE;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::UrlError;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, header};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Error};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::Lost;
+
+/// Where a server takes `lap.attach.v1`.
+pub const ATTACH_PATH: &str = "/api/v1/managed_agents/attach";
+
+/// Read at once from the socket: several small messages, or a good part of a large one.
+const READ_BUFFER: usize = 32 * 1024;
+/// What the library may hold for a socket that takes nothing, before messages wait with us.
+const WRITE_BUFFER: usize = 256 * 1024;
+
+/// A socket to a server.
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// How a client proves who it is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// Not at all.
+    None,
+    /// A key or token in the `Authorization` header.
+    Bearer(String),
+    /// A token in the URL, for load balancers that drop the header.
+    Query(String),
+}
+
+// A key must not reach a log by way of a debug print.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Credentials::None => "None",
+            Credentials::Bearer(_) => "Bearer(…)",
+            Credentials::Query(_) => "Query(…)",
+        })
+    }
+}
+
+/// A server and the right to use it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// Its base URL, `http://…` or `https://…`.
+    pub url: String,
+    /// What to show it.
+    pub credentials: Credentials,
+}
+
+impl Endpoint {
+    fn request(&self) -> Result<Request<()>, String> {
+        let base = self.url.trim_end_matches('/');
+        let socket = if let Some(rest) = base.strip_prefix("https://") {
+            format!("wss://{rest}")
+        } else if let Some(rest) = base.strip_prefix("http://") {
+            format!("ws://{rest}")
+        } else {
+            return Err(format!("{base} is not an http:// or https:// URL"));
+        };
+        let mut url = format!("{socket}{ATTACH_PATH}");
+        if let Credentials::Query(token) = &self.credentials {
+            url.push_str("?token=");
+            url.push_str(token);
+        }
+        let mut request = url.into_client_request().map_err(|e| e.to_string())?;
+        let headers = request.headers_mut();
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+        if let Credentials::Bearer(token) = &self.credentials {
+            let value = HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut value =
+                value.map_err(|_| "the API key has characters that no header can carry".to_owned())?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+}
+
+/// Connects, without Nagle's delay.
+pub(super) async fn connect(endpoint: Endpoint) -> Result<Socket, Lost> {
+    let invalid = |message| Lost::Refused(WireError::new(ErrorCode::Invalid, message));
+    let request = endpoint.request().map_err(invalid)?;
+    if request.uri().scheme_str() == Some("wss") {
+        // Fails only where one is installed already, which is then the one to use.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    let mut config = WebSocketConfig::default();
+    config.read_buffer_size = READ_BUFFER;
+    config.write_buffer_size = 0;
+    config.max_write_buffer_size = WRITE_BUFFER;
+    config.max_message_size = Some(MAX_MESSAGE);
+    config.max_frame_size = Some(MAX_MESSAGE);
+    let made = tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, None).await;
+    made.map(|(socket, _)| socket).map_err(|error| judge(&error))
+}
+
+/// Whether trying again can help.
+fn judge(error: &Error) -> Lost {
+    let refused =
+        |code, message: &str, hint: &str| Lost::Refused(WireError::new(code, message).with_hint(hint));
+    match error {
+        Error::Http(response) => match response.status().as_u16() {
+            401 => refused(
+                ErrorCode::NotAllowed,
+                "the server does not know this key",
+                "run `lap login` for a new one",
+            ),
+            403 => refused(
+                ErrorCode::NotAllowed,
+                "this key may not attach",
+                "ask for a token with the scope attach",
+            ),
+            404 => refused(
+                ErrorCode::NotFound,
+                "there is no lap server at this address",
+                "check the URL of the context",
+            ),
+            status => Lost::Failed(format!("the server answered {status}")),
+        },
+        Error::Url(UrlError::UnableToConnect(_)) | Error::Io(_) => Lost::Failed(plain(error)),
+        Error::Url(_) | Error::HttpFormat(_) => {
+            refused(ErrorCode::Invalid, "the server's address is no URL", "check the URL of the context")
+        }
+        Error::Protocol(tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(_)) => refused(
+            ErrorCode::UnsupportedVersion,
+            "the server does not speak lap.attach.v1",
+            "bring lap and the server to the same version",
+        ),
+        other => Lost::Failed(other.to_string()),
+    }
+}
+
+/// An IO error without the library's words around it.
+fn plain(error: &Error) -> String {
+    match error {
+        Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
+            "nothing answers at the server".into()
+        }
+        Error::Io(io) => io.to_string(),
+        Error::Url(UrlError::UnableToConnect(_)) => "nothing answers at the server".into(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(url: &str, credentials: Credentials) -> Endpoint {
+        Endpoint { url: url.into(), credentials }
+    }
+
+    #[test]
+    fn the_key_travels_in_the_header_and_the_token_in_the_url() {
+        let request = endpoint("https://lap.example/", Credentials::Bearer("k1".into())).request().unwrap();
+        assert_eq!(request.uri(), "wss://lap.example/api/v1/managed_agents/attach");
+        assert_eq!(request.headers()["authorization"], "Bearer k1");
+        assert_eq!(request.headers()["sec-websocket-protocol"], PROTOCOL);
+        let request = endpoint("http://[::1]:4180", Credentials::Query("t.2".into())).request().unwrap();
+        assert_eq!(request.uri(), "ws://[::1]:4180/api/v1/managed_agents/attach?token=t.2");
+        assert!(!request.headers().contains_key("authorization"));
+    }
+
+    #[test]
+    fn what_is_no_address_or_key_is_refused_with_words() {
+        assert!(endpoint("ftp://x", Credentials::None).request().is_err());
+        assert!(endpoint("http://x", Credentials::Bearer("a\nb".into())).request().is_err());
+    }
+
+    #[test]
+    fn a_key_is_not_printed() {
+        let shown = format!("{:?}", endpoint("http://x", Credentials::Bearer("sk-secret".into())));
+        assert!(!shown.contains("sk-secret"));
+    }
+}

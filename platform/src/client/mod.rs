@@ -1,0 +1,17 @@
+//! How a program talks to a lap server.
+//!
+//! [`Client`] is the REST API, one method per route, with the types of [`crate::model`]. [`Feed`] is the change feed:
+//! it reconnects and resumes by itself, so that a list once read stays right without being read again. [`attach`] is
+//! the terminals.
+
+pub mod attach;
+mod error;
+mod events;
+mod rest;
+mod routes;
+mod sse;
+
+pub use error::{ApiError, ClientError};
+pub use events::{Feed, FeedEvent};
+pub use rest::Client;
+pub use routes::{AgentsQuery, SessionsQuery};

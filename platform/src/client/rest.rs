@@ -1,0 +1,275 @@
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::error::{ApiError, ClientError};
+
+/// A connection that is not there by then will not come.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An answer that is not there by then: the API's slowest plain answer (diagnose) takes 5 s, a stop 10 s and some.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A stream that is silent this long is dead: the feed's heartbeat comes every 15 s.
+pub(super) const STREAM_SILENCE: Duration = Duration::from_secs(45);
+/// The largest answer taken in: a page of 200 rows is below 1 MiB; a recording is the largest there is.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// A server's REST API. Cheap to clone; all clones share one pool of connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    http: reqwest::Client,
+    base: Url,
+    key: Option<String>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key stays out of logs.
+        f.debug_struct("Client").field("base", &self.inner.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client of the server at `base` (`http://127.0.0.1:4180`, `https://lap.example.org/prefix`), which shows `key`
+    /// with every request.
+    ///
+    /// # Errors
+    /// [`ClientError::Invalid`] if the address is no http(s) URL or the key cannot stand in a header.
+    pub fn new(base: &str, key: Option<&str>) -> Result<Client, ClientError> {
+        install_tls_provider();
+        let base = parse_base(base)?;
+        let mut headers = HeaderMap::new();
+        if let Some(key) = key {
+            let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| {
+                invalid("the key", "it has characters that cannot stand in a header".to_owned())
+            })?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("lap/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(STREAM_SILENCE)
+            .tcp_nodelay(true)
+            // A redirect would hand the key to another host.
+            .redirect(reqwest::redirect::Policy::none());
+        if is_loopback(&base) {
+            // A proxy from the environment would look for this address on its own machine.
+            builder = builder.no_proxy();
+        }
+        if base.scheme() == "http" {
+            // No connection of this client uses TLS: hundreds of certificates need not be read for it.
+            builder = builder.tls_backend_preconfigured(trusting_nobody()?);
+        }
+        let http = builder.build().map_err(|error| invalid("the client", reason_of(&error)))?;
+        Ok(Client { inner: Arc::new(Inner { http, base, key: key.map(str::to_owned) }) })
+    }
+
+    /// The server's address as it was given, without a slash at its end.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.inner.base.as_str().trim_end_matches('/')
+    }
+
+    /// The key shown with every request; the attach client shows the same.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.inner.key.as_deref()
+    }
+
+    /// The address of a path of the API, given without a slash at its beginning: `api/v1/health`.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.inner.base.clone();
+        let joined = format!("{}/{path}", url.path().trim_end_matches('/'));
+        url.set_path(&joined);
+        url
+    }
+
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.inner.http.request(method, self.url(path))
+    }
+
+    /// A POST under an idempotency key of its own, so that the same request sent twice makes one thing.
+    pub(super) fn post(&self, path: &str) -> RequestBuilder {
+        self.request(Method::POST, path).header("idempotency-key", Uuid::now_v7().to_string())
+    }
+
+    pub(super) async fn get<T, Q>(&self, path: &str, query: &Q) -> Result<T, ClientError>
+    where
+        T: DeserializeOwned,
+        Q: Serialize + ?Sized,
+    {
+        self.json(self.request(Method::GET, path).query(query), ANSWER_TIMEOUT).await
+    }
+
+    /// Sends a request whose answer is JSON.
+    pub(super) async fn json<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        within: Duration,
+    ) -> Result<T, ClientError> {
+        let body = self.bytes(request, within).await?;
+        serde_json::from_slice(&body).map_err(|error| self.malformed(error.to_string()))
+    }
+
+    /// Sends a request whose answer is text.
+    pub(super) async fn text(&self, request: RequestBuilder) -> Result<String, ClientError> {
+        let body = self.bytes(request, ANSWER_TIMEOUT).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Sends a request whose answer's content does not matter.
+    pub(super) async fn nothing(&self, request: RequestBuilder) -> Result<(), ClientError> {
+        self.bytes(request, ANSWER_TIMEOUT).await.map(drop)
+    }
+
+    async fn bytes(&self, request: RequestBuilder, within: Duration) -> Result<Vec<u8>, ClientError> {
+        let sent = request.timeout(within).send().await;
+        let response = sent.map_err(|error| self.transport(&error, within))?;
+        self.accept(response, within).await
+    }
+
+    /// The whole body of a success; the error of anything else.
+    pub(super) async fn accept(
+        &self,
+        mut response: Response,
+        within: Duration,
+    ) -> Result<Vec<u8>, ClientError> {
+        let status = response.status();
+        let retry_after = retry_after(&response);
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(&error, within))? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(self.malformed(format!("it is over {} MiB", MAX_ANSWER >> 20)));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(body);
+        }
+        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+            return Err(self.malformed(format!("it redirects elsewhere ({status})")));
+        }
+        Err(ApiError::from_body(status.as_u16(), &body, retry_after).into())
+    }
+
+    /// What a failure below HTTP means.
+    pub(super) fn transport(&self, error: &reqwest::Error, within: Duration) -> ClientError {
+        let url = self.base().to_owned();
+        if error.is_connect() {
+            ClientError::Unreachable { url, reason: reason_of(error) }
+        } else if error.is_timeout() {
+            ClientError::TimedOut { url, after: within }
+        } else if error.is_decode() || error.is_redirect() {
+            ClientError::Malformed { url, reason: reason_of(error) }
+        } else {
+            // The connection broke while request or answer were on their way.
+            ClientError::Unreachable { url, reason: reason_of(error) }
+        }
+    }
+
+    pub(super) fn malformed(&self, reason: String) -> ClientError {
+        ClientError::Malformed { url: self.base().to_owned(), reason }
+    }
+}
+
+/// One cryptography for every TLS connection of the process, whoever opens the first.
+fn install_tls_provider() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // It fails only if somebody has installed one before, which is then used.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+fn trusting_nobody() -> Result<rustls::ClientConfig, ClientError> {
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| invalid("TLS", error.to_string()))?;
+    Ok(versions.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+}
+
+fn parse_base(base: &str) -> Result<Url, ClientError> {
+    let url = Url::parse(base.trim()).map_err(|error| invalid("the address", format!("{base}: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(invalid("the address", format!("{base} does not begin with http:// or https://")));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid("the address", String::from("a name or password in it is not used; give a key")));
+    }
+    Ok(url)
+}
+
+fn invalid(what: &'static str, reason: String) -> ClientError {
+    ClientError::Invalid { what, reason }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// The innermost cause: reqwest's own text only repeats the URL.
+fn reason_of(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_its_prefix() {
+        let client = Client::new("https://example.org/lap/", None).unwrap();
+        assert_eq!(client.base(), "https://example.org/lap");
+        assert_eq!(client.url("api/v1/health").as_str(), "https://example.org/lap/api/v1/health");
+        let plain = Client::new("http://127.0.0.1:4180", Some("key")).unwrap();
+        assert_eq!(plain.url("api/v1/health").as_str(), "http://127.0.0.1:4180/api/v1/health");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_words() {
+        for bad in ["", "127.0.0.1:4180", "ftp://example.org", "http://me:secret@example.org"] {
+            let error = Client::new(bad, None).unwrap_err();
+            assert!(matches!(error, ClientError::Invalid { what: "the address", .. }), "{bad}: {error}");
+        }
+        let error = Client::new("http://example.org", Some("line\nbreak")).unwrap_err();
+        assert!(matches!(error, ClientError::Invalid { what: "the key", .. }), "{error}");
+    }
+
+    #[test]
+    fn the_key_is_not_in_the_debug_text() {
+        let client = Client::new("http://example.org", Some("sk-very-secret")).unwrap();
+        assert!(!format!("{client:?}").contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_unreachable() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let client = Client::new(&format!("http://{address}"), None).unwrap();
+        let error = client.health().await.unwrap_err();
+        assert!(error.is_unreachable(), "{error:?}");
+        assert_eq!(error.status(), None);
+    }
+}

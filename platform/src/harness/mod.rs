@@ -1,0 +1,14 @@
+//! Which coding agents there are, and how each is started: data, one TOML file per harness in `platform/harnesses`.
+//!
+//! Three layers, each laid over the one before, field by field: the files built in, `harnesses/*.toml` of the
+//! configuration directory, and `[harness.<id>]` tables of the configuration itself. A new id is a new harness.
+
+mod catalog;
+mod detect;
+mod host;
+mod spec;
+
+pub use self::catalog::{Catalog, CatalogFaults};
+pub use self::detect::{Detected, Missing};
+pub use self::host::Host;
+pub use self::spec::{Bypass, Family, Gateway, Harness, Mcp, McpFormat, Seed};

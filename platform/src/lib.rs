@@ -1,0 +1,21 @@
+//! lap's domain: what a server and its clients share that is neither a screen nor a socket.
+//!
+//! - [`model`]: the API's types, once, for server and clients.
+//! - [`client`]: how a program talks to a server: the typed REST client and the change feed.
+//! - [`config`]: all settings, parsed once.
+//! - [`harness`]: which coding agents there are, and how each is started.
+//! - [`keeper_client`]: the client of the keeper inside a sandbox.
+//! - [`sandbox`]: where programs run, behind one trait, and the runtime for this machine.
+//! - [`secret`]: encryption at rest, keys, tokens.
+//! - [`session`]: the life of a session: brought up, watched over, ended.
+//! - [`store`]: what must not be lost.
+
+pub mod client;
+pub mod config;
+pub mod harness;
+pub mod keeper_client;
+pub mod model;
+pub mod sandbox;
+pub mod secret;
+pub mod session;
+pub mod store;

@@ -1,0 +1,320 @@
+//! Sandboxes on this machine: each a folder, and a detached keeper with the programs it runs.
+//!
+//! A keeper belongs to no server: it has its own session and process group, outlives the server that started it, and
+//! is found again by the folder. Which process it is was recorded with its start time, so that nothing is ever sent to
+//! another that got its pid. What it leaves behind is found by [`SANDBOX_VARIABLE`](super::SANDBOX_VARIABLE).
+
+mod connect;
+mod launch;
+mod layout;
+pub(crate) mod process;
+mod state;
+mod sweep;
+mod watch;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::process::Child;
+use tokio::sync::mpsc;
+
+use self::layout::{Layout, Place};
+use self::process::ProcessId;
+use self::watch::Watch;
+use super::{
+    KeeperStream, SandboxError, SandboxEvent, SandboxName, SandboxRuntime, SandboxSpec, SandboxState,
+    SandboxStatus,
+};
+use crate::keeper_client::KeeperClient;
+
+/// A label: a sandbox that has it with the value `true` leaves its workspace behind, as `<data>/workspaces/<name>`.
+pub const KEEP_WORKSPACE: &str = "lap.keep-workspace";
+
+/// Between SIGTERM and SIGKILL for what still runs when a sandbox is removed. The harness has had its own grace before.
+const REMOVAL_GRACE: Duration = Duration::from_secs(2);
+/// How long a keeper may take to end after it said it would; then it is killed.
+const KEEPER_END: Duration = Duration::from_secs(5);
+/// The longest name, in characters: what Kubernetes allows too.
+const MAX_NAME: usize = 63;
+
+/// What a [`LocalRuntime`] needs to know.
+#[derive(Clone, Debug)]
+pub struct LocalOptions {
+    /// The data directory; sandboxes are kept below it.
+    pub data: PathBuf,
+    /// The program that is a keeper, and its first arguments: this executable and `__keeper`, or a `lap-keeper`.
+    pub keeper: Vec<OsString>,
+}
+
+impl LocalOptions {
+    /// Keepers are this very program, started with the hidden subcommand `__keeper`.
+    ///
+    /// # Errors
+    /// When the program does not know where it is.
+    pub fn own_keeper(data: PathBuf) -> io::Result<LocalOptions> {
+        Ok(LocalOptions { data, keeper: vec![std::env::current_exe()?.into(), "__keeper".into()] })
+    }
+}
+
+/// The runtime for one machine.
+#[derive(Clone, Debug)]
+pub struct LocalRuntime {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    layout: Layout,
+    keeper: Vec<OsString>,
+    watch: Watch,
+    /// Keepers being started, until somebody waits for them.
+    starting: Mutex<HashMap<SandboxName, Child>>,
+}
+
+impl LocalRuntime {
+    /// Opens the data directory. At most one server may do so at a time.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or read.
+    pub fn open(options: LocalOptions) -> Result<LocalRuntime, SandboxError> {
+        let LocalOptions { data, keeper } = options;
+        let cannot =
+            |error| SandboxError::Failed(format!("cannot keep sandboxes in {}: {error}", data.display()));
+        let layout = Layout::open(&data).map_err(cannot)?;
+        layout.sweep().map_err(cannot)?;
+        let inner = Inner { layout, keeper, watch: Watch::default(), starting: Mutex::default() };
+        Ok(LocalRuntime { inner: Arc::new(inner) })
+    }
+
+    /// Where the workspace of a sandbox with the label [`KEEP_WORKSPACE`] is after it was deleted.
+    #[must_use]
+    pub fn kept_workspace(&self, name: &SandboxName) -> PathBuf {
+        self.inner.layout.kept_workspace(name)
+    }
+
+    fn place(&self, name: &SandboxName) -> Result<Place, SandboxError> {
+        let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.0.is_empty() || name.0.len() > MAX_NAME || !name.0.chars().all(fine) {
+            return Err(SandboxError::NotFound(name.clone()));
+        }
+        Ok(self.inner.layout.place(name))
+    }
+
+    fn take_starting(&self, name: &SandboxName) -> Option<Child> {
+        self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
+    }
+
+    /// Connects, and makes sure that it is on record which process that is.
+    async fn record_keeper(&self, name: &SandboxName, place: &Place) -> io::Result<()> {
+        let stream = connect::connect(&place.socket()).await?;
+        // The credentials are those of the process that listens.
+        let pid = stream.peer_cred()?.pid().ok_or_else(|| io::Error::other("its keeper has no pid here"))?;
+        let keeper = ProcessId::of(pid).ok_or_else(|| io::Error::other("its keeper has just ended"))?;
+        place.set_keeper(keeper.clone())?;
+        self.inner.watch.keeper(name, &keeper, place.clone());
+        Ok(())
+    }
+
+    /// Ends the keeper with all it runs; `None` of an answer is no error, the sweep ends what is left.
+    async fn end_keeper(&self, name: &SandboxName, place: &Place) {
+        if let Some(child) = self.take_starting(name) {
+            // It may be about to listen: afterwards there is a keeper to be told, or none.
+            let _ = launch::launched(child).await;
+        }
+        let Ok(stream) = connect::connect(&place.socket()).await else { return };
+        let keeper = stream.peer_cred().ok().and_then(|peer| ProcessId::of(peer.pid()?));
+        let told = match KeeperClient::connect(Box::new(stream), "lap removal").await {
+            Ok(client) => client.shutdown(REMOVAL_GRACE).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            tracing::warn!(sandbox = %name, %error, "a keeper would not shut down; it will be killed");
+            return;
+        }
+        if let Some(Ok(Some(process))) = keeper.map(|keeper| keeper.open()) {
+            let _ = tokio::time::timeout(KEEPER_END, process.ended()).await;
+        }
+    }
+}
+
+/// Runs what touches the disk off the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, SandboxError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| unavailable(&error)),
+        Err(error) => Err(SandboxError::Unavailable(error.to_string())),
+    }
+}
+
+fn unavailable(error: &io::Error) -> SandboxError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SandboxError::Unavailable(
+            "the disk that holds the data directory is full: make room and try again".to_owned(),
+        ),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            SandboxError::Failed(format!("the data directory cannot be written to: {error}"))
+        }
+        _ => SandboxError::Unavailable(error.to_string()),
+    }
+}
+
+fn status(name: SandboxName, place: &Place) -> Option<SandboxStatus> {
+    match place.spec() {
+        Ok(None) => None,
+        Ok(Some(spec)) => Some(SandboxStatus { name, state: state::state_of(place), labels: spec.labels }),
+        // After a power cut. One broken sandbox must not hide the others.
+        Err(error) => {
+            let state = SandboxState::Gone { reason: format!("its description cannot be read: {error}") };
+            Some(SandboxStatus { name, state, labels: BTreeMap::new() })
+        }
+    }
+}
+
+#[async_trait]
+impl SandboxRuntime for LocalRuntime {
+    fn kind(&self) -> &'static str {
+        "local"
+    }
+
+    fn unconfined(&self) -> bool {
+        true
+    }
+
+    async fn create(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {
+        let place = self.place(&spec.name)?;
+        let (layout, wanted, at) = (self.inner.layout.clone(), spec.clone(), place.clone());
+        let known = blocking(move || {
+            layout.make(&wanted)?;
+            at.keeper()
+        })
+        .await?;
+        if known.is_some() {
+            return Ok(());
+        }
+        let mut starting = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !starting.contains_key(&spec.name) {
+            let child = launch::launch(&self.inner.keeper, &spec.name, &place)
+                .map_err(|error| SandboxError::Failed(format!("its keeper cannot be started: {error}")))?;
+            starting.insert(spec.name.clone(), child);
+        }
+        Ok(())
+    }
+
+    async fn wait_running(
+        &self,
+        name: &SandboxName,
+        progress: &mpsc::Sender<SandboxState>,
+    ) -> Result<(), SandboxError> {
+        let place = self.place(name)?;
+        let launched = match self.take_starting(name) {
+            Some(child) => {
+                let _ = progress.try_send(SandboxState::Pending { detail: "starting its keeper".to_owned() });
+                launch::launched(child).await
+            }
+            None => Ok(()),
+        };
+        // Also after a failed launch: a keeper that an earlier server began to start may have been there first.
+        match (self.record_keeper(name, &place).await, launched) {
+            (Ok(()), _) => {
+                let _ = progress.try_send(SandboxState::Running);
+                Ok(())
+            }
+            (Err(_), Err(reason)) => Err(SandboxError::Failed(reason)),
+            (Err(error), Ok(())) => match self.inspect(name).await? {
+                None => Err(SandboxError::NotFound(name.clone())),
+                Some(SandboxStatus { state: SandboxState::Gone { reason }, .. }) => {
+                    Err(SandboxError::Failed(reason))
+                }
+                Some(_) => Err(SandboxError::Unavailable(format!("its keeper cannot be reached: {error}"))),
+            },
+        }
+    }
+
+    async fn delete(&self, name: &SandboxName) -> Result<(), SandboxError> {
+        let Ok(place) = self.place(name) else { return Ok(()) };
+        if !place.exists() {
+            return Ok(());
+        }
+        self.inner.watch.forget(name);
+        self.end_keeper(name, &place).await;
+        let left = sweep::sweep(name).await;
+        if left > 0 {
+            return Err(SandboxError::Unavailable(format!("{left} of its processes cannot be ended")));
+        }
+        let (layout, of) = (self.inner.layout.clone(), name.clone());
+        blocking(move || {
+            // One that cannot be read asks for nothing.
+            let spec = place.spec().ok().flatten();
+            let keep = spec.is_some_and(|spec| spec.labels.get(KEEP_WORKSPACE).is_some_and(|v| v == "true"));
+            layout.remove(&of, keep)
+        })
+        .await?;
+        self.inner.watch.tell(SandboxEvent::Removed(name.clone()));
+        Ok(())
+    }
+
+    async fn inspect(&self, name: &SandboxName) -> Result<Option<SandboxStatus>, SandboxError> {
+        let Ok(place) = self.place(name) else { return Ok(None) };
+        let name = name.clone();
+        blocking(move || Ok(status(name, &place))).await
+    }
+
+    async fn list(&self) -> Result<Vec<SandboxStatus>, SandboxError> {
+        let layout = self.inner.layout.clone();
+        blocking(move || {
+            let names = layout.names()?.into_iter();
+            Ok(names.filter_map(|name| status(name.clone(), &layout.place(&name))).collect())
+        })
+        .await
+    }
+
+    async fn watch(&self) -> Result<mpsc::Receiver<SandboxEvent>, SandboxError> {
+        let events = self.inner.watch.attach();
+        let layout = self.inner.layout.clone();
+        let keepers = blocking(move || {
+            let mut keepers = Vec::new();
+            for name in layout.names()? {
+                let place = layout.place(&name);
+                if let Ok(Some(keeper)) = place.keeper() {
+                    keepers.push((name, keeper, place));
+                }
+            }
+            Ok(keepers)
+        })
+        .await?;
+        for (name, keeper, place) in keepers {
+            self.inner.watch.keeper(&name, &keeper, place);
+        }
+        Ok(events)
+    }
+
+    async fn connect(&self, name: &SandboxName) -> Result<KeeperStream, SandboxError> {
+        let place = self.place(name)?;
+        match connect::connect(&place.socket()).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(_) if !place.exists() => Err(SandboxError::NotFound(name.clone())),
+            Err(error) => match state::state_of(&place) {
+                SandboxState::Gone { reason } => Err(SandboxError::Failed(reason)),
+                _ => Err(SandboxError::Unavailable(format!("its keeper cannot be reached: {error}"))),
+            },
+        }
+    }
+
+    async fn logs(&self, name: &SandboxName, tail_lines: u32) -> Result<String, SandboxError> {
+        let place = self.place(name)?;
+        if !place.exists() {
+            return Err(SandboxError::NotFound(name.clone()));
+        }
+        blocking(move || state::tail(&place.log(), tail_lines)).await
+    }
+
+    fn workdir(&self, name: &SandboxName) -> String {
+        self.inner.layout.place(name).workspace().to_string_lossy().into_owned()
+    }
+}

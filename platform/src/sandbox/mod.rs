@@ -1,0 +1,141 @@
+//! Where programs run. A runtime creates and deletes sandboxes and opens a byte stream to the keeper inside; all else
+//! goes over that stream, so that two runtimes differ in nothing but this trait.
+
+pub mod local;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+
+/// A sandbox's name: `s-<session id>` or `w-<warm id>`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SandboxName(pub String);
+
+impl fmt::Display for SandboxName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Names its sandbox in the environment of every program of it, so that what a program left behind can be found.
+pub const SANDBOX_VARIABLE: &str = "LAP_SANDBOX";
+
+/// What a sandbox is made from. What makes a session that session is not here: it reaches the sandbox through its
+/// keeper, so that a warm sandbox can serve any agent that uses its image.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// Its name.
+    pub name: SandboxName,
+    /// The image; runtimes without images pass it over.
+    pub image: Option<String>,
+    /// What it may use.
+    pub resources: crate::model::Resources,
+    /// Found again by these.
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+/// A sandbox as its runtime sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SandboxStatus {
+    /// Its name.
+    pub name: SandboxName,
+    /// Where it stands.
+    pub state: SandboxState,
+    /// As in its spec.
+    pub labels: std::collections::BTreeMap<String, String>,
+}
+
+/// Where a sandbox stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SandboxState {
+    /// Not there yet; the detail is for people.
+    Pending {
+        /// What it waits for.
+        detail: String,
+    },
+    /// Its keeper can be reached.
+    Running,
+    /// It ended by itself or was taken away.
+    Gone {
+        /// Why: `killed by SIGKILL`, `evicted`, `out of memory`.
+        reason: String,
+    },
+}
+
+/// A byte stream to a keeper.
+pub type KeeperStream = Box<dyn KeeperIo>;
+
+/// What a [`KeeperStream`] can do.
+pub trait KeeperIo: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> KeeperIo for T {}
+
+/// A runtime for sandboxes. Every method can be called again without doing anything twice.
+#[async_trait]
+pub trait SandboxRuntime: Send + Sync + 'static {
+    /// `local` or `kubernetes`.
+    fn kind(&self) -> &'static str;
+
+    /// Whether nothing keeps a sandbox's programs from the rest of the machine.
+    fn unconfined(&self) -> bool;
+
+    /// Begins a sandbox; one of that name that is there already is left as it is. Returns before it runs.
+    async fn create(&self, spec: &SandboxSpec) -> Result<(), SandboxError>;
+
+    /// Waits until the sandbox runs, telling what it waits for.
+    async fn wait_running(
+        &self,
+        name: &SandboxName,
+        progress: &mpsc::Sender<SandboxState>,
+    ) -> Result<(), SandboxError>;
+
+    /// Ends it and removes all of it; one that is not there is not an error.
+    async fn delete(&self, name: &SandboxName) -> Result<(), SandboxError>;
+
+    /// One sandbox. `None`: there is none of that name.
+    async fn inspect(&self, name: &SandboxName) -> Result<Option<SandboxStatus>, SandboxError>;
+
+    /// All of them.
+    async fn list(&self) -> Result<Vec<SandboxStatus>, SandboxError>;
+
+    /// Tells of every change of any sandbox from now on. At most one watcher at a time is served; a bounded queue,
+    /// after an overflow [`SandboxEvent::Resync`].
+    async fn watch(&self) -> Result<mpsc::Receiver<SandboxEvent>, SandboxError>;
+
+    /// A new byte stream to its keeper, registered with the runtime (tokio's) of the caller.
+    async fn connect(&self, name: &SandboxName) -> Result<KeeperStream, SandboxError>;
+
+    /// What the sandbox itself printed (the keeper's log, a container's): the last `tail_lines`.
+    async fn logs(&self, name: &SandboxName, tail_lines: u32) -> Result<String, SandboxError>;
+
+    /// The directory programs start in, as seen inside the sandbox.
+    fn workdir(&self, name: &SandboxName) -> String;
+}
+
+/// A change of a sandbox.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SandboxEvent {
+    /// It is now like this.
+    Changed(SandboxStatus),
+    /// It was removed.
+    Removed(SandboxName),
+    /// Changes may have been missed: list again.
+    Resync,
+}
+
+/// Why a runtime could not do it. Messages are safe to show and say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// There is no such sandbox.
+    #[error("there is no sandbox {0}")]
+    NotFound(SandboxName),
+    /// It cannot come up, and trying again will not help.
+    #[error("{0}")]
+    Failed(String),
+    /// It cannot be done now; try again.
+    #[error("{0}")]
+    Unavailable(String),
+}

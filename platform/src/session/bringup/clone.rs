@@ -1,0 +1,50 @@
+use serde_json::Value;
+
+use super::{BringUp, Fault, steps};
+use crate::keeper_client::{KeeperClient, Run};
+use crate::model::Phase;
+use crate::sandbox::SandboxName;
+use crate::session::settings::timeouts;
+
+/// The folder in the workspace that has the repository.
+pub(in crate::session) const FOLDER: &str = "repo";
+const STEP: &str = "clone";
+
+impl BringUp<'_> {
+    /// Clones the repository, if there is one: the branch, and no history. With the means of the sandbox's own git and
+    /// its credentials; nothing is asked for.
+    pub(super) async fn clone_repository(
+        &mut self,
+        client: &KeeperClient,
+        sandbox: &SandboxName,
+    ) -> Result<(), Fault> {
+        let Some(url) = self.inner.repo_url(&self.agent).map(str::to_owned) else { return Ok(()) };
+        if self.is_done(steps::CLONE) {
+            return Ok(());
+        }
+        let doing = format!("cloning {url}");
+        self.phase(Phase::CloningRepo, Some(doing.clone())).await?;
+        let mut env = self.environment(sandbox);
+        env.insert("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned());
+        // Its messages are shown, and in one language.
+        env.insert("LC_ALL".to_owned(), "C".to_owned());
+        let branch = self.agent.branch.clone();
+        let argv = ["git", "clone", "--progress", "--depth", "1", "--branch", &branch, "--", &url, FOLDER];
+        let run = Run {
+            id: STEP.to_owned(),
+            argv: argv.map(str::to_owned).to_vec(),
+            env,
+            cwd: self.inner.runtime.workdir(sandbox),
+            stdin: Vec::new(),
+            keep: 0,
+            timeout: timeouts::CLONE,
+        };
+        if let Err(fault) = self.run(client, STEP, &doing, run).await {
+            return Err(self.lost(STEP, sandbox, fault).await);
+        }
+        self.done(steps::CLONE, Value::Bool(true)).await?;
+        // Only now: until then another server could still have come for the result.
+        let _ = client.remove(STEP).await;
+        Ok(())
+    }
+}

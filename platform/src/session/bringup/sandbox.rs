@@ -1,0 +1,95 @@
+//! The first step: a sandbox that runs, and a connection to its keeper.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::{BringUp, Fault, keeper_fault, sandbox_fault, steps};
+use crate::keeper_client::KeeperClient;
+use crate::model::{Phase, SessionId};
+use crate::sandbox::{SandboxName, SandboxSpec, SandboxState};
+use crate::session::ending::CLIENT_NAME;
+use crate::session::reconcile::SESSION_LABEL;
+use crate::session::settings::timeouts;
+
+/// States of a sandbox on its way that wait to be shown; newer ones matter, so a full queue loses none that counts.
+const PROGRESS: usize = 8;
+
+const STEP: &str = "sandbox";
+
+impl BringUp<'_> {
+    /// A sandbox that runs, and a connection to its keeper.
+    pub(super) async fn sandbox(&mut self) -> Result<(SandboxName, KeeperClient), Fault> {
+        let name = self.named().await?;
+        if !self.is_done(steps::SANDBOX) {
+            let spec = SandboxSpec {
+                name: name.clone(),
+                image: self.agent.harness_image.clone().or_else(|| self.harness.image.clone()),
+                resources: self.agent.resources.clone(),
+                labels: BTreeMap::from([(SESSION_LABEL.to_owned(), self.record.id.to_string())]),
+            };
+            self.inner.runtime.create(&spec).await.map_err(|error| sandbox_fault(STEP, error))?;
+            // It starts while that is written.
+            self.phase(Phase::PodPending, None).await?;
+            let limit = timeouts::SANDBOX;
+            tokio::time::timeout(limit, self.running(&name)).await.unwrap_or_else(|_| {
+                Err(Fault::Failed(STEP, format!("it did not run within {} s", limit.as_secs())))
+            })?;
+            self.phase(Phase::PodRunning, None).await?;
+            self.done(steps::SANDBOX, Value::Bool(true)).await?;
+        }
+        let client = self.within(STEP, timeouts::KEEPER, self.connected(&name)).await;
+        match client {
+            Ok(client) => Ok((name, client)),
+            Err(fault) => Err(self.lost(STEP, &name, fault).await),
+        }
+    }
+
+    /// Its name is stored before it exists, so that none exists that nobody knows of.
+    async fn named(&mut self) -> Result<SandboxName, Fault> {
+        if let Some(name) = &self.record.sandbox {
+            return Ok(name.clone());
+        }
+        let attempt = self.record.steps.get(steps::ATTEMPT).and_then(Value::as_u64).unwrap_or(1);
+        let name = sandbox_name(self.record.id, attempt);
+        let (stored, unconfined) = (name.clone(), self.inner.runtime.unconfined());
+        self.record = self
+            .inner
+            .held(self.record.id, |record| {
+                record.sandbox = Some(stored);
+                record.unconfined = unconfined;
+            })
+            .await?;
+        Ok(name)
+    }
+
+    async fn running(&mut self, name: &SandboxName) -> Result<(), Fault> {
+        let (sender, mut states) = mpsc::channel(PROGRESS);
+        let runtime = self.inner.runtime.clone();
+        let waiting = runtime.wait_running(name, &sender);
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut waiting => return done.map_err(|error| sandbox_fault(STEP, error)),
+                state = states.recv() => if let Some(SandboxState::Pending { detail }) = state {
+                    self.detail(detail).await?;
+                },
+            }
+        }
+    }
+
+    async fn connected(&self, name: &SandboxName) -> Result<KeeperClient, Fault> {
+        let stream = self.inner.runtime.connect(name).await.map_err(|error| sandbox_fault(STEP, error))?;
+        KeeperClient::connect(stream, CLIENT_NAME).await.map_err(|error| keeper_fault(STEP, error))
+    }
+}
+
+/// A session's sandbox is named after it; after a restart it is another one.
+fn sandbox_name(id: SessionId, attempt: u64) -> SandboxName {
+    match attempt {
+        0 | 1 => SandboxName(format!("s-{id}")),
+        n => SandboxName(format!("s-{id}-{n}")),
+    }
+}

@@ -1,0 +1,160 @@
+//! The one task that works on a session: it looks at what is stored, does what that asks for, and looks again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lease::Claim;
+use super::live::Entry;
+use super::{Inner, SessionError};
+use crate::model::{SessionId, SessionStatus};
+use crate::store::SessionRecord;
+
+/// After a failure of the store, the runtime or a connection: doubled each time up to the longest.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+/// See [`RETRY_FIRST`].
+const RETRY_LONGEST: Duration = Duration::from_secs(30);
+
+/// What a session asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Work {
+    /// Its sandbox is to be removed, and it with it if it still lives.
+    End,
+    /// It is to be brought up.
+    BringUp,
+    /// It runs and is to be watched over.
+    Supervise,
+    /// It has ended.
+    Nothing,
+}
+
+fn work_of(record: &SessionRecord) -> Work {
+    match (record.status, &record.ending) {
+        (_, Some(_)) => Work::End,
+        (SessionStatus::Creating, None) => Work::BringUp,
+        (SessionStatus::Ready, None) => Work::Supervise,
+        (SessionStatus::Dead | SessionStatus::Failed, None) => Work::Nothing,
+    }
+}
+
+/// What a driver does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// Look again at once.
+    Again,
+    /// Look again when poked, or after this time.
+    Later(Duration),
+    /// Nothing is left to do.
+    Done,
+}
+
+impl Inner {
+    /// Sees to it that somebody works on a session, and looks at it again.
+    pub(super) fn attend(self: &Arc<Inner>, id: SessionId) {
+        if self.stopping.is_cancelled() {
+            return;
+        }
+        let (entry, new) = self.table.enter(id, self.clock.now());
+        if new {
+            let inner = Arc::clone(self);
+            self.tasks.spawn(async move { inner.drive(&entry).await });
+        }
+    }
+
+    async fn drive(self: &Arc<Inner>, entry: &Arc<Entry>) {
+        let mut retry = RETRY_FIRST;
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => break,
+                next = Box::pin(self.work_once(entry)) => next,
+            };
+            let wait = match next {
+                Ok(Next::Again) => {
+                    retry = RETRY_FIRST;
+                    continue;
+                }
+                Ok(Next::Later(wait)) => wait,
+                Ok(Next::Done) | Err(SessionError::NotFound(_)) if self.table.leave(entry) => return,
+                Ok(Next::Done) | Err(SessionError::NotFound(_)) => continue,
+                Err(error) => {
+                    tracing::warn!(session = %entry.id, %error, "working on a session failed; trying again");
+                    let wait = retry;
+                    retry = (retry * 2).min(RETRY_LONGEST);
+                    wait
+                }
+            };
+            tokio::select! {
+                () = self.stopping.cancelled() => break,
+                () = tokio::time::sleep(wait) => {}
+                () = entry.poked() => {}
+            }
+        }
+        // The next server need not wait for it to run out.
+        if let Err(error) = self.store.sessions().release(entry.id, &self.owner).await {
+            tracing::warn!(session = %entry.id, %error, "cannot give a lease back");
+        }
+    }
+
+    async fn work_once(self: &Arc<Inner>, entry: &Arc<Entry>) -> Result<Next, SessionError> {
+        let id = entry.id;
+        entry.take_poke();
+        let record = self.store.sessions().get(id).await.map_err(SessionError::of_session(id))?;
+        let work = work_of(&record);
+        match work {
+            Work::Nothing => return Ok(Next::Done),
+            // Needs no lease: whatever it finds out is written under a condition.
+            Work::Supervise => return self.supervise(entry, record).await,
+            Work::End | Work::BringUp => {}
+        }
+        let record = match self.claim(id).await? {
+            Claim::Ours(record) => *record,
+            Claim::Another(wait) => return Ok(Next::Later(wait)),
+        };
+        match work_of(&record) {
+            Work::End => Box::pin(self.holding(id, self.end(entry, record))).await,
+            Work::BringUp => {
+                tokio::select! {
+                    done = self.holding(id, self.bring_up(entry, record)) => done,
+                    // It is to be ended: what was begun stays where it is, the end removes it.
+                    () = self.told_to_end(entry) => Ok(Next::Again),
+                }
+            }
+            Work::Supervise | Work::Nothing => Ok(Next::Again),
+        }
+    }
+
+    /// Waits until a session that is being brought up is to be ended.
+    async fn told_to_end(&self, entry: &Entry) {
+        loop {
+            entry.poked().await;
+            let record = self.store.sessions().get(entry.id).await;
+            if record.is_ok_and(|record| record.ending.is_some()) {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_goes_before_everything_else() {
+        let record = |status, ending: Option<&str>| {
+            let mut record = crate::session::testing::record();
+            record.status = status;
+            record.ending = ending.map(str::to_owned);
+            work_of(&record)
+        };
+        for status in
+            [SessionStatus::Creating, SessionStatus::Ready, SessionStatus::Dead, SessionStatus::Failed]
+        {
+            assert_eq!(record(status, Some("stopped")), Work::End);
+        }
+        assert_eq!(record(SessionStatus::Creating, None), Work::BringUp);
+        assert_eq!(record(SessionStatus::Ready, None), Work::Supervise);
+        assert_eq!(record(SessionStatus::Dead, None), Work::Nothing);
+        assert_eq!(record(SessionStatus::Failed, None), Work::Nothing);
+    }
+}

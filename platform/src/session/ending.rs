@@ -1,0 +1,170 @@
+//! The end of a session: its terminal's program is asked to go, its sandbox removed, the reason kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::driver::Next;
+use super::live::Entry;
+use super::{Inner, SessionError};
+use crate::keeper_client::KeeperClient;
+use crate::model::{Phase, SessionId, SessionStatus};
+use crate::sandbox::SandboxName;
+use crate::store::SessionRecord;
+
+/// How long viewers have to be sent the end of a terminal's output before its sandbox is removed.
+const DELIVERY: Duration = Duration::from_secs(5);
+/// Lines of a sandbox's own log kept with the session that had it.
+const EVIDENCE_LINES: u32 = 50;
+/// The step under which they are kept.
+pub(super) const EVIDENCE: &str = "evidence";
+
+impl Inner {
+    /// Marks a session as to be ended. From here on it is, whatever happens to this server. Says whether it still has
+    /// to be: one that has ended already is left alone.
+    pub(super) async fn mark_ending(
+        &self,
+        id: SessionId,
+        reason: &str,
+    ) -> Result<SessionRecord, SessionError> {
+        self.update(id, |record| {
+            if record.status.is_live() && record.ending.is_none() {
+                record.ending = Some(reason.to_owned());
+            }
+        })
+        .await
+    }
+
+    /// A session has ended by itself: it is so from now on, and its sandbox, if it has one, is to be removed.
+    pub(super) async fn conclude(
+        &self,
+        id: SessionId,
+        status: SessionStatus,
+        reason: &str,
+    ) -> Result<(), SessionError> {
+        let now = jiff::Timestamp::now();
+        self.update(id, |record| {
+            // Somebody else may have been first.
+            if record.status.is_live() && record.ending.is_none() {
+                ended(record, status, reason, now);
+                record.ending = record.sandbox.as_ref().map(|_| reason.to_owned());
+            }
+        })
+        .await?;
+        tracing::info!(session = %id, status = status.as_str(), reason, "a session has ended");
+        Ok(())
+    }
+
+    /// Does what is left to do of an end. Everything in it can be done again.
+    pub(super) async fn end(
+        self: &Arc<Inner>,
+        entry: &Arc<Entry>,
+        record: SessionRecord,
+    ) -> Result<Next, SessionError> {
+        let id = entry.id;
+        if let Some(sandbox) = &record.sandbox {
+            if record.status.is_live() {
+                self.ask_to_go(entry, &record, sandbox).await?;
+            }
+            // The hub reads the end of the output from the sandbox.
+            if tokio::time::timeout(DELIVERY, entry.delivered()).await.is_err() {
+                tracing::warn!(session = %id, "viewers have not taken the end of the output in time");
+            }
+            let log = self.runtime.logs(sandbox, EVIDENCE_LINES).await.unwrap_or_default();
+            entry.set_client(None);
+            self.runtime.delete(sandbox).await?;
+            if !log.trim().is_empty() {
+                self.held(id, |record| {
+                    record.steps.insert(EVIDENCE.to_owned(), log.into());
+                })
+                .await?;
+            }
+        }
+        let now = jiff::Timestamp::now();
+        self.held(id, |record| {
+            if record.status.is_live() {
+                let reason = record.ending.clone().unwrap_or_default();
+                ended(record, SessionStatus::Dead, &reason, now);
+            }
+            record.ending = None;
+            record.lease = None;
+        })
+        .await?;
+        Ok(Next::Again)
+    }
+
+    /// SIGTERM to the harness, and the grace. One whose keeper cannot be reached has nobody to ask.
+    async fn ask_to_go(
+        &self,
+        entry: &Entry,
+        record: &SessionRecord,
+        sandbox: &SandboxName,
+    ) -> Result<(), SessionError> {
+        let Some(program) = &record.program else { return Ok(()) };
+        self.held(entry.id, |record| record.phase_detail = Some("stopping".to_owned())).await?;
+        let client = match entry.client() {
+            Some(client) => client,
+            None => match self.connect(sandbox).await {
+                Ok(client) => client,
+                Err(error) => {
+                    tracing::info!(session = %entry.id, %error, "its keeper cannot be reached; it is removed as it is");
+                    return Ok(());
+                }
+            },
+        };
+        if let Err(error) = client.stop(program, self.settings.defaults.stop_grace).await {
+            tracing::warn!(session = %entry.id, %error, "its terminal's program did not stop as asked");
+        }
+        Ok(())
+    }
+
+    /// A new connection to a sandbox's keeper.
+    pub(super) async fn connect(&self, sandbox: &SandboxName) -> Result<KeeperClient, SessionError> {
+        let stream = self.runtime.connect(sandbox).await?;
+        Ok(KeeperClient::connect(stream, CLIENT_NAME).await?)
+    }
+
+    /// Changes a session under this server's lease.
+    pub(super) async fn held(
+        &self,
+        id: SessionId,
+        change: impl FnOnce(&mut SessionRecord),
+    ) -> Result<SessionRecord, SessionError> {
+        let sessions = self.store.sessions();
+        let changed = sessions.update_held(id, &self.owner, |record| {
+            change(record);
+            Ok(())
+        });
+        changed.await.map_err(SessionError::of_session(id))
+    }
+
+    /// Changes a session, whoever works on it.
+    pub(super) async fn update(
+        &self,
+        id: SessionId,
+        change: impl FnOnce(&mut SessionRecord),
+    ) -> Result<SessionRecord, SessionError> {
+        let sessions = self.store.sessions();
+        let changed = sessions.update(id, |record| {
+            change(record);
+            Ok(())
+        });
+        changed.await.map_err(SessionError::of_session(id))
+    }
+}
+
+/// What the service calls itself to keepers.
+pub(super) const CLIENT_NAME: &str = concat!("lap ", env!("CARGO_PKG_VERSION"), " sessions");
+
+fn ended(record: &mut SessionRecord, status: SessionStatus, reason: &str, now: jiff::Timestamp) {
+    record.status = status;
+    record.failure_reason = Some(reason.to_owned());
+    record.phase_detail = None;
+    record.stopped_at = Some(now);
+    // A phase that was under way is over, as far as it came.
+    if let Some(began) = record.phase_started_at.take()
+        && record.phase != Phase::Ready
+    {
+        let spent = now.duration_since(began).as_millis();
+        record.timings.entry(record.phase).or_insert(u64::try_from(spent).unwrap_or(0));
+    }
+}

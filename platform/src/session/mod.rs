@@ -1,0 +1,159 @@
+//! Sessions: the service that brings them up, watches over them, and ends them.
+//!
+//! What a session is and what is to be done with it is in the store, never in a task alone. One task per session that
+//! lives (`driver`) looks at what is stored, does what that asks for (bring up, watch over, end), and looks again;
+//! a request changes what is stored and pokes it. A server that is killed at any point is continued by the next one,
+//! which finds the same and does the same.
+
+mod bringup;
+mod clock;
+mod driver;
+mod ending;
+mod environment;
+mod error;
+mod exec;
+mod idle;
+mod lease;
+mod live;
+mod output;
+mod reconcile;
+mod requests;
+mod settings;
+mod supervise;
+mod terminal;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::clock::{Clock, ManualClock, SystemClock};
+pub use self::error::SessionError;
+pub use self::live::Live;
+pub use self::settings::SessionSettings;
+pub use self::terminal::{SizePolicy, TERMINAL_PROGRAM, Terminal};
+pub use crate::store::SessionsQuery;
+
+use self::live::{Table, Unsaid};
+use crate::config::Config;
+use crate::harness::{Catalog, CatalogFaults, Host};
+use crate::sandbox::SandboxRuntime;
+use crate::store::Store;
+
+/// What the service is made from.
+pub struct SessionsParts {
+    /// Where sessions are stored.
+    pub store: Store,
+    /// Where they run.
+    pub runtime: Arc<dyn SandboxRuntime>,
+    /// What they run.
+    pub catalog: Catalog,
+    /// The machine and user, for sandboxes that are on it.
+    pub host: Host,
+    /// How they come up and end.
+    pub settings: SessionSettings,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl SessionsParts {
+    /// As a configuration has it.
+    ///
+    /// # Errors
+    /// Every fault of the harnesses as configured.
+    pub fn of(
+        config: &Config,
+        store: Store,
+        runtime: Arc<dyn SandboxRuntime>,
+    ) -> Result<SessionsParts, CatalogFaults> {
+        Ok(SessionsParts {
+            store,
+            runtime,
+            catalog: Catalog::load(Some(&config.dirs.config), &config.harnesses)?,
+            host: Host::of(&config.environment),
+            settings: SessionSettings::of(config),
+            clock: Arc::new(SystemClock::default()),
+        })
+    }
+}
+
+/// The service. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    runtime: Arc<dyn SandboxRuntime>,
+    catalog: Catalog,
+    host: Host,
+    settings: SessionSettings,
+    clock: Arc<dyn Clock>,
+    /// This service's name in leases.
+    owner: String,
+    table: Table,
+    unsaid: Unsaid,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl Sessions {
+    /// Starts the service. What another one left in the middle is continued, and what it left behind removed.
+    ///
+    /// # Errors
+    /// When the store or the runtime cannot be read.
+    pub async fn start(parts: SessionsParts) -> Result<Sessions, SessionError> {
+        let SessionsParts { store, runtime, catalog, host, settings, clock } = parts;
+        let inner = Arc::new(Inner {
+            store,
+            runtime,
+            catalog,
+            host,
+            settings,
+            clock,
+            owner: lease::owner_name(),
+            table: Table::default(),
+            unsaid: Unsaid::default(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        });
+        // What lives is attended to before anybody asks for it; comparing it with the sandboxes there are may take
+        // longer, since some of them may have to be removed.
+        inner.runtime.list().await?;
+        for record in inner.store.sessions().live().await? {
+            inner.attend(record.id);
+        }
+        inner.tasks.spawn(Arc::clone(&inner).reconciling());
+        inner.tasks.spawn(Arc::clone(&inner).telling());
+        Ok(Sessions { inner })
+    }
+
+    /// The runtime its sandboxes run in: the hub connects through it.
+    #[must_use]
+    pub fn runtime(&self) -> &Arc<dyn SandboxRuntime> {
+        &self.inner.runtime
+    }
+
+    /// What can be run.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    /// The machine and user that local terminals run on and as.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.inner.host
+    }
+
+    /// Stops serving: unfinished work is left where another server, or this one started again, goes on with it.
+    /// Sandboxes stay.
+    pub async fn shutdown(&self) {
+        self.inner.stopping.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}

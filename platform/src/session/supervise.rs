@@ -1,0 +1,218 @@
+//! Watching over a session that is ready: its program's end, its sandbox's end, and the time nobody uses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lap_wire::control::{ExitStatus, Mode, Open, ServerMessage, Stream};
+use lap_wire::flow::Since;
+use lap_wire::keeper::Program;
+
+use super::driver::Next;
+use super::idle::{Idle, Verdict};
+use super::live::Entry;
+use super::output::{TAIL_BYTES, Tail};
+use super::{Inner, SessionError, TERMINAL_PROGRAM};
+use crate::keeper_client::{Channel, ChannelEvent, KeeperClient, KeeperError};
+use crate::model::SessionStatus;
+use crate::sandbox::SandboxState;
+use crate::store::SessionRecord;
+
+/// How long viewers have to be sent the end of the output before the session is called dead.
+const DELIVERY: Duration = Duration::from_secs(5);
+/// How long the last lines of output are waited for, when they are wanted as a reason.
+const LAST_OUTPUT: Duration = Duration::from_secs(2);
+
+/// What made supervision stop.
+enum Event {
+    /// The terminal's program has ended.
+    Exit(ExitStatus),
+    /// The connection to its keeper has.
+    Lost(KeeperError),
+    /// Something is different in the store, or at the hub, or with the sandbox.
+    Poked,
+    /// Time has come for what the idle rule said.
+    Time(Verdict),
+}
+
+impl Inner {
+    /// Watches over a session until something about it changes.
+    pub(super) async fn supervise(
+        self: &Arc<Inner>,
+        entry: &Arc<Entry>,
+        record: SessionRecord,
+    ) -> Result<Next, SessionError> {
+        let Some(sandbox) = &record.sandbox else {
+            self.conclude(entry.id, SessionStatus::Dead, "its sandbox is not known").await?;
+            return Ok(Next::Again);
+        };
+        if let Some(reason) = entry.gone() {
+            self.conclude(entry.id, SessionStatus::Dead, &sandbox_gone(&reason)).await?;
+            return Ok(Next::Again);
+        }
+        let client = match entry.client() {
+            Some(client) => client,
+            None => match self.connect(sandbox).await {
+                Ok(client) => client,
+                Err(error) => return self.unreachable(entry, &record, error).await,
+            },
+        };
+        entry.set_client(Some(client.clone()));
+        let program = record.program.as_deref().unwrap_or(TERMINAL_PROGRAM);
+        let mut end = match watch_end(&client, program).await {
+            Ok(channel) => channel,
+            Err(error) if error.is_not_found() => {
+                self.conclude(entry.id, SessionStatus::Dead, "its terminal is gone from its sandbox").await?;
+                return Ok(Next::Again);
+            }
+            Err(error) => return self.unreachable(entry, &record, error.into()).await,
+        };
+        let mut idle = Idle::of(&record, entry, self.clock.now());
+        loop {
+            let event = tokio::select! {
+                event = end_of(&mut end) => event,
+                () = entry.poked() => Event::Poked,
+                verdict = idle.due(entry, &*self.clock) => Event::Time(verdict),
+            };
+            match event {
+                Event::Exit(status) => return self.exited(entry, &client, program, &status).await,
+                Event::Lost(error) => return self.unreachable(entry, &record, error.into()).await,
+                Event::Poked => {
+                    idle.save_activity(self, entry).await?;
+                    let now = self
+                        .store
+                        .sessions()
+                        .get(entry.id)
+                        .await
+                        .map_err(SessionError::of_session(entry.id))?;
+                    if entry.gone().is_some() || now.status != SessionStatus::Ready || now.ending.is_some() {
+                        return Ok(Next::Again);
+                    }
+                }
+                Event::Time(verdict) => {
+                    if idle.act(verdict, self, entry).await? {
+                        return Ok(Next::Again);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The keeper cannot be reached: either the sandbox is gone, or it is tried again.
+    async fn unreachable(
+        &self,
+        entry: &Entry,
+        record: &SessionRecord,
+        error: SessionError,
+    ) -> Result<Next, SessionError> {
+        entry.set_client(None);
+        let Some(sandbox) = &record.sandbox else { return Ok(Next::Again) };
+        let reason = match self.runtime.inspect(sandbox).await? {
+            None => "it was deleted".to_owned(),
+            Some(status) => match status.state {
+                SandboxState::Gone { reason } => reason,
+                SandboxState::Pending { .. } | SandboxState::Running => return Err(error),
+            },
+        };
+        self.conclude(entry.id, SessionStatus::Dead, &sandbox_gone(&reason)).await?;
+        Ok(Next::Again)
+    }
+
+    /// The terminal's program has ended: viewers see it first, then the session is dead.
+    async fn exited(
+        &self,
+        entry: &Entry,
+        client: &KeeperClient,
+        program: &str,
+        status: &ExitStatus,
+    ) -> Result<Next, SessionError> {
+        if entry.is_attached() && tokio::time::timeout(DELIVERY, entry.delivered()).await.is_err() {
+            tracing::warn!(session = %entry.id, "viewers have not taken the end of the output in time");
+        }
+        let mut reason = describe(status);
+        if status.code != Some(0)
+            && let Ok(Ok(lines)) = tokio::time::timeout(LAST_OUTPUT, last_output(client, program)).await
+            && !lines.is_empty()
+        {
+            reason = format!("{reason}. It last printed:\n{}", lines.join("\n"));
+        }
+        self.conclude(entry.id, SessionStatus::Dead, &reason).await?;
+        Ok(Next::Again)
+    }
+}
+
+fn sandbox_gone(reason: &str) -> String {
+    format!("its sandbox is gone: {reason}")
+}
+
+/// How a program ended, for people.
+pub(super) fn describe(status: &ExitStatus) -> String {
+    match (status.code, &status.signal) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) => format!("ended by {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// A channel that hears of the program's end and takes none of its output.
+async fn watch_end(client: &KeeperClient, program: &str) -> Result<Channel, KeeperError> {
+    client
+        .open(Open {
+            session: program.to_owned(),
+            stream: Stream::Output,
+            mode: Mode::Input,
+            size: None,
+            since: None,
+            window: 0,
+            scrollback: 0,
+            visible: true,
+            input: None,
+        })
+        .await
+}
+
+async fn end_of(channel: &mut Channel) -> Event {
+    loop {
+        match channel.next().await {
+            Ok(ChannelEvent::Message(ServerMessage::Exit(status))) => return Event::Exit(status),
+            Ok(ChannelEvent::Message(ServerMessage::Closed { reason })) => {
+                return Event::Lost(KeeperError::Lost(reason));
+            }
+            Ok(_) => {}
+            Err(error) => return Event::Lost(error),
+        }
+    }
+}
+
+/// The last lines of a terminal whose program has ended.
+async fn last_output(client: &KeeperClient, program: &str) -> Result<Vec<String>, KeeperError> {
+    let programs = client.programs().await?;
+    let Some(Program { epoch, output, .. }) = programs.into_iter().find(|p| p.id == program) else {
+        return Ok(Vec::new());
+    };
+    // The position is good only together with the size generation, which an opening tells.
+    let size_generation = watch_end(client, program).await?.opened().size_generation;
+    let offset = output.saturating_sub(TAIL_BYTES as u64);
+    let mut channel = client
+        .open(Open {
+            session: program.to_owned(),
+            stream: Stream::Output,
+            mode: Mode::View,
+            size: None,
+            since: Some(Since { epoch, offset, size_generation }),
+            window: 0,
+            scrollback: 0,
+            visible: true,
+            input: None,
+        })
+        .await?;
+    let mut tail = Tail::default();
+    loop {
+        match channel.next().await? {
+            ChannelEvent::Output { bytes, .. } | ChannelEvent::Snapshot { bytes, .. } => tail.push(&bytes),
+            ChannelEvent::Message(ServerMessage::Exit(_) | ServerMessage::Closed { .. }) => {
+                return Ok(tail.last_lines());
+            }
+            ChannelEvent::Message(_) => {}
+        }
+    }
+}

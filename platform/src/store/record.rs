@@ -1,0 +1,237 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::StoreError;
+use super::sql::{Arg, Row, json, to_word};
+use crate::model::{AgentId, Attention, CreateSession, Phase, Session, SessionId, SessionStatus};
+use crate::sandbox::SandboxName;
+
+/// The durable part of a session: all a server needs to go on with it, and no more.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SessionRecord {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose session it is.
+    pub agent_id: AgentId,
+    /// Its name for people.
+    pub title: Option<String>,
+    /// The beginning of what it was asked, shown where it has no title; at most 60 characters.
+    pub asked: String,
+    /// Where it stands.
+    pub status: SessionStatus,
+    /// The step it is at.
+    pub phase: Phase,
+    /// What that step is doing.
+    pub phase_detail: Option<String>,
+    /// When that step began.
+    pub phase_started_at: Option<Timestamp>,
+    /// Why it failed or died.
+    pub failure_reason: Option<String>,
+    /// Why it is being ended; stays until it has ended, so that a server that finds it goes on ending it.
+    pub ending: Option<String>,
+    /// Its sandbox.
+    pub sandbox: Option<SandboxName>,
+    /// The sandbox's own address, where it has one.
+    pub sandbox_url: Option<String>,
+    /// The program of its terminal, by its name in the keeper.
+    pub program: Option<String>,
+    /// Whether nothing keeps its programs from the rest of the machine.
+    pub unconfined: bool,
+    /// The harness's own id of the conversation.
+    pub harness_session_id: Option<String>,
+    /// Whether its harness has a terminal.
+    pub supports_tui: bool,
+    /// The last reply.
+    pub response: Option<String>,
+    /// Who made it: `api`, `ui`, `automation`, `linear`.
+    pub origin: String,
+    /// Milliseconds without activity after which it ends.
+    pub idle_timeout_ms: u64,
+    /// Milliseconds spent in each phase that is over.
+    pub timings: BTreeMap<Phase, u64>,
+    /// Results of bring-up steps, by step: written before the next begins, so that none is done twice.
+    pub steps: BTreeMap<String, Value>,
+    /// The agent's generation it was made with.
+    pub config_generation: u64,
+    /// Which server is at work on it.
+    pub lease: Option<Lease>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// The last sign of activity.
+    pub last_seen_at: Option<Timestamp>,
+    /// When it became ready.
+    pub ready_at: Option<Timestamp>,
+    /// When it ended.
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// One server's right to work on a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lease {
+    /// Which server: a name that no other process has.
+    pub owner: String,
+    /// Until when, unless renewed.
+    pub expires_at: Timestamp,
+}
+
+/// A session to be made. What it takes from its agent is read with the agent, in the same transaction.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose session it is.
+    pub agent_id: AgentId,
+    /// Who makes it: `api`, `ui`, `automation`, `linear`.
+    pub origin: String,
+    /// Whether its sandbox will be without isolation.
+    pub unconfined: bool,
+    /// What it was asked for with; kept sealed, for bring-up and restart.
+    pub request: CreateSession,
+}
+
+/// The columns that can change, in the order of [`SessionRecord::mutable`].
+pub(super) const MUTABLE: [&str; 24] = [
+    "title = ",
+    ", status = ",
+    ", phase = ",
+    ", phase_detail = ",
+    ", phase_started_at = ",
+    ", failure_reason = ",
+    ", ending = ",
+    ", sandbox = ",
+    ", sandbox_url = ",
+    ", program = ",
+    ", unconfined = ",
+    ", harness_session_id = ",
+    ", supports_tui = ",
+    ", response = ",
+    ", idle_timeout_ms = ",
+    ", timings = ",
+    ", steps = ",
+    ", config_generation = ",
+    ", lease_owner = ",
+    ", lease_expires_at = ",
+    ", last_seen_at = ",
+    ", ready_at = ",
+    ", stopped_at = ",
+    ", search_text = ",
+];
+
+impl SessionRecord {
+    /// The session as the API has it. What only the server at work on it knows (viewers, attention, recording, the
+    /// terminal's token) is blank.
+    #[must_use]
+    pub fn to_session(&self) -> Session {
+        Session {
+            id: self.id,
+            agent_id: self.agent_id,
+            title: self.title.clone(),
+            status: self.status,
+            phase: self.phase,
+            phase_detail: self.phase_detail.clone(),
+            failure_reason: self.failure_reason.clone(),
+            sandbox_url: self.sandbox_url.clone(),
+            task_arn: self.sandbox.as_ref().map(|name| name.0.clone()),
+            unconfined: self.unconfined,
+            harness_session_id: self.harness_session_id.clone(),
+            tty_url: None,
+            tty_token: None,
+            supports_tui: self.supports_tui,
+            response: self.response.clone(),
+            title_preview: preview(self.title.as_deref().unwrap_or(&self.asked)),
+            origin: self.origin.clone(),
+            idle_timeout_ms: self.idle_timeout_ms,
+            attention: Attention::None,
+            viewers: 0,
+            recording: false,
+            timings: self.timings.clone(),
+            config_generation: self.config_generation,
+            created_at: self.created_at,
+            last_seen_at: self.last_seen_at,
+            ready_at: self.ready_at,
+            stopped_at: self.stopped_at,
+        }
+    }
+
+    pub(super) fn mutable(&self) -> Result<[Arg; MUTABLE.len()], StoreError> {
+        Ok([
+            self.title.clone().into(),
+            self.status.as_str().into(),
+            to_word(self.phase)?.into(),
+            self.phase_detail.clone().into(),
+            self.phase_started_at.into(),
+            self.failure_reason.clone().into(),
+            self.ending.clone().into(),
+            self.sandbox.as_ref().map(|name| name.0.clone()).into(),
+            self.sandbox_url.clone().into(),
+            self.program.clone().into(),
+            self.unconfined.into(),
+            self.harness_session_id.clone().into(),
+            self.supports_tui.into(),
+            self.response.clone().into(),
+            self.idle_timeout_ms.into(),
+            json(&self.timings)?.into(),
+            json(&self.steps)?.into(),
+            self.config_generation.into(),
+            self.lease.as_ref().map(|lease| lease.owner.clone()).into(),
+            self.lease.as_ref().map(|lease| lease.expires_at).into(),
+            self.last_seen_at.into(),
+            self.ready_at.into(),
+            self.stopped_at.into(),
+            self.search_text().into(),
+        ])
+    }
+
+    fn search_text(&self) -> String {
+        let title = self.title.as_deref().unwrap_or_default();
+        super::cursor::search_text(&[&self.id.to_string(), title, &self.asked])
+    }
+
+    pub(super) fn read(row: &Row) -> Result<SessionRecord, StoreError> {
+        let lease = match (row.maybe_text("lease_owner")?, row.maybe_time("lease_expires_at")?) {
+            (Some(owner), Some(expires_at)) => Some(Lease { owner, expires_at }),
+            _ => None,
+        };
+        Ok(SessionRecord {
+            id: row.word("id")?,
+            agent_id: row.word("agent_id")?,
+            title: row.maybe_text("title")?,
+            asked: row.text("title_preview")?,
+            status: row.word("status")?,
+            phase: row.word("phase")?,
+            phase_detail: row.maybe_text("phase_detail")?,
+            phase_started_at: row.maybe_time("phase_started_at")?,
+            failure_reason: row.maybe_text("failure_reason")?,
+            ending: row.maybe_text("ending")?,
+            sandbox: row.maybe_text("sandbox")?.map(SandboxName),
+            sandbox_url: row.maybe_text("sandbox_url")?,
+            program: row.maybe_text("program")?,
+            unconfined: row.truth("unconfined")?,
+            harness_session_id: row.maybe_text("harness_session_id")?,
+            supports_tui: row.truth("supports_tui")?,
+            response: row.maybe_text("response")?,
+            origin: row.text("origin")?,
+            idle_timeout_ms: row.count("idle_timeout_ms")?,
+            timings: row.json("timings")?,
+            steps: row.json("steps")?,
+            config_generation: row.count("config_generation")?,
+            lease,
+            created_at: row.time("created_at")?,
+            last_seen_at: row.maybe_time("last_seen_at")?,
+            ready_at: row.maybe_time("ready_at")?,
+            stopped_at: row.maybe_time("stopped_at")?,
+        })
+    }
+}
+
+/// The first line of a text, cut to the length of a [`Session::title_preview`].
+pub(super) fn preview(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    if line.chars().count() <= Session::TITLE_PREVIEW_CHARS {
+        return line.to_owned();
+    }
+    let cut: String = line.chars().take(Session::TITLE_PREVIEW_CHARS - 1).collect();
+    format!("{}…", cut.trim_end())
+}

@@ -1,0 +1,269 @@
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::agents::not_found as no_agent;
+use super::record::{MUTABLE, preview};
+use super::sql::{Sql, Tx};
+use super::{Lease, NewSession, ResourceRef, SessionRecord, Store, StoreError, Write};
+use crate::model::{AgentId, ChangeKind, CreateSession, Phase, SessionId, SessionStatus};
+
+/// Sessions.
+#[derive(Debug)]
+pub struct Sessions<'a> {
+    pub(super) store: &'a Store,
+}
+
+impl Sessions<'_> {
+    /// A new session, `creating`. It counts against its agent's `max_sessions` at once, whatever the number of servers.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where the agent is not there, [`StoreError::Conflict`] where it has as many live
+    /// sessions as it may.
+    pub async fn create(&self, new: NewSession) -> Result<SessionRecord, StoreError> {
+        let mut write = self.store.begin().await?;
+        // Counting the session locks the agent's row: creates of one agent's sessions follow one another.
+        let counted = Sql::new(
+            "UPDATE agents SET session_count = session_count + 1 WHERE deleted_at IS NULL AND id = ",
+        )
+        .bind(new.agent_id.to_string())
+        .push(" RETURNING max_sessions, supports_tui, idle_timeout_seconds, config_generation");
+        let agent = write.tx.row(counted).await?.ok_or_else(|| no_agent(new.agent_id))?;
+        if let Some(most) = agent.maybe_whole("max_sessions")? {
+            let live = live_count(&mut write.tx, new.agent_id).await?;
+            if live >= most.unsigned_abs() {
+                return Err(StoreError::Conflict(format!(
+                    "the agent has {live} live sessions and may have {most}: stop one, or raise its max_sessions"
+                )));
+            }
+        }
+        let record = SessionRecord {
+            id: new.id,
+            agent_id: new.agent_id,
+            title: new.request.title.clone(),
+            asked: preview(new.request.initial_prompt.as_deref().unwrap_or_default()),
+            status: SessionStatus::Creating,
+            phase: Phase::CreatingSandbox,
+            phase_detail: None,
+            phase_started_at: Some(write.now),
+            failure_reason: None,
+            ending: None,
+            sandbox: None,
+            sandbox_url: None,
+            program: None,
+            unconfined: new.unconfined,
+            harness_session_id: None,
+            supports_tui: agent.truth("supports_tui")?,
+            response: None,
+            origin: new.origin,
+            idle_timeout_ms: agent.count("idle_timeout_seconds")?.saturating_mul(1000),
+            timings: std::collections::BTreeMap::new(),
+            steps: std::collections::BTreeMap::new(),
+            config_generation: agent.count("config_generation")?,
+            lease: None,
+            created_at: write.now,
+            last_seen_at: None,
+            ready_at: None,
+            stopped_at: None,
+        };
+        let insert = Sql::new(
+            "INSERT INTO sessions (title, status, phase, phase_detail, phase_started_at, failure_reason, ending, \
+             sandbox, sandbox_url, program, unconfined, harness_session_id, supports_tui, response, idle_timeout_ms, \
+             timings, steps, config_generation, lease_owner, lease_expires_at, last_seen_at, ready_at, stopped_at, \
+             search_text, id, agent_id, title_preview, origin, created_at, request) VALUES (",
+        )
+        .bind_all(record.mutable()?)
+        .push(", ")
+        .bind_all([
+            record.id.to_string().into(),
+            record.agent_id.to_string().into(),
+            record.asked.as_str().into(),
+            record.origin.as_str().into(),
+            record.created_at.into(),
+            self.store.seal(&context(record.id), &new.request)?.into(),
+        ])
+        .push(")");
+        write.tx.run(insert).await?;
+        write.change(ChangeKind::Created, ResourceRef::Session(record.id)).await?;
+        // Its count, and whether it has an active session, are part of the agent's row.
+        write.change(ChangeKind::Updated, ResourceRef::Agent(record.agent_id)).await?;
+        write.commit().await?;
+        Ok(record)
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn get(&self, id: SessionId) -> Result<SessionRecord, StoreError> {
+        let mut tx = self.store.read().await?;
+        one(&mut tx, id, "").await
+    }
+
+    /// What a session was asked for with: prompt, attachments, environment, skills.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn request(&self, id: SessionId) -> Result<CreateSession, StoreError> {
+        let mut tx = self.store.read().await?;
+        let sql = Sql::new("SELECT request FROM sessions WHERE id = ").bind(id.to_string());
+        let row = tx.row(sql).await?.ok_or_else(|| not_found(id))?;
+        self.store.unseal(&context(id), &row.bytes("request")?)
+    }
+
+    /// Changes a session: reads it, lets `change` change it, writes it, with nothing in between. Its id, agent,
+    /// origin and creation are not the caller's to change; where nothing changes, nothing is written and no change is
+    /// told.
+    ///
+    /// # Errors
+    /// What `change` answers; [`StoreError::NotFound`].
+    pub async fn update<E: From<StoreError>>(
+        &self,
+        id: SessionId,
+        change: impl FnOnce(&mut SessionRecord) -> Result<(), E>,
+    ) -> Result<SessionRecord, E> {
+        let mut write = self.store.begin().await?;
+        let lock = write.tx.for_update();
+        let before = one(&mut write.tx, id, lock).await?;
+        let mut after = before.clone();
+        change(&mut after)?;
+        let after = SessionRecord {
+            id,
+            agent_id: before.agent_id,
+            asked: before.asked.clone(),
+            origin: before.origin.clone(),
+            created_at: before.created_at,
+            ..after
+        };
+        if after != before {
+            put(&mut write, &before, &after).await?;
+            write.commit().await?;
+        }
+        Ok(after)
+    }
+
+    /// [`Sessions::update`] for the server that holds the session's lease.
+    ///
+    /// # Errors
+    /// Besides those: [`StoreError::Conflict`] where the lease is another's, or nobody's, by now.
+    pub async fn update_held<E: From<StoreError>>(
+        &self,
+        id: SessionId,
+        owner: &str,
+        change: impl FnOnce(&mut SessionRecord) -> Result<(), E>,
+    ) -> Result<SessionRecord, E> {
+        let now = self.store.now();
+        self.update(id, |record| {
+            if !record.lease.as_ref().is_some_and(|lease| lease.owner == owner && lease.expires_at > now) {
+                return Err(
+                    StoreError::Conflict(format!("another server has taken session {id} over")).into()
+                );
+            }
+            change(record)
+        })
+        .await
+    }
+
+    /// Takes a session's lease, or renews one's own, for a time from now. `None`: it is another's and has not expired.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no such session.
+    pub async fn claim(
+        &self,
+        id: SessionId,
+        owner: &str,
+        time: Duration,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        let mut write = self.store.begin().await?;
+        let now = write.now;
+        let expires_at = SignedDuration::try_from(time)
+            .ok()
+            .and_then(|time| now.checked_add(time).ok())
+            .ok_or_else(|| StoreError::Invalid("a lease cannot be that long".to_owned()))?;
+        let sql = Sql::new("UPDATE sessions SET lease_owner = ").bind(owner).push(", lease_expires_at = ");
+        let sql = sql.bind(expires_at).push(" WHERE id = ").bind(id.to_string());
+        let sql = sql.push(" AND (lease_owner IS NULL OR lease_owner = ").bind(owner);
+        // A clock that was set back far must not leave a session to nobody: no lease lies further ahead than this one.
+        let sql =
+            sql.push(" OR lease_expires_at <= ").bind(now).push(" OR lease_expires_at > ").bind(expires_at);
+        let taken = write.tx.run(sql.push(")")).await? > 0;
+        let record = one(&mut write.tx, id, "").await?;
+        write.commit().await?;
+        Ok(taken.then_some(record))
+    }
+
+    /// Gives one's lease back; one that is another's stays.
+    ///
+    /// # Errors
+    /// Where the database cannot be written.
+    pub async fn release(&self, id: SessionId, owner: &str) -> Result<(), StoreError> {
+        let mut write = self.store.begin().await?;
+        let sql = Sql::new("UPDATE sessions SET lease_owner = NULL, lease_expires_at = NULL WHERE id = ");
+        write.tx.run(sql.bind(id.to_string()).push(" AND lease_owner = ").bind(owner)).await?;
+        write.commit().await
+    }
+
+    /// Notes activity. Not told as a change: it is frequent, and nobody waits for it. Never goes back.
+    ///
+    /// # Errors
+    /// Where the database cannot be written.
+    pub async fn touch(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        let mut write = self.store.begin().await?;
+        let sql = Sql::new("UPDATE sessions SET last_seen_at = ")
+            .bind(at)
+            .push(" WHERE id = ")
+            .bind(id.to_string());
+        write.tx.run(sql.push(" AND (last_seen_at IS NULL OR last_seen_at < ").bind(at).push(")")).await?;
+        write.commit().await
+    }
+
+    /// All sessions a sandbox may belong to: `creating`, `ready`, or still being ended. For reconcile; as many as the
+    /// server's limit of live sessions.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub async fn live(&self) -> Result<Vec<SessionRecord>, StoreError> {
+        let mut tx = self.store.read().await?;
+        let sql = "SELECT * FROM sessions WHERE status IN ('creating', 'ready') OR ending IS NOT NULL \
+                   ORDER BY created_at, id";
+        tx.rows(Sql::new(sql)).await?.iter().map(SessionRecord::read).collect()
+    }
+}
+
+pub(super) fn not_found(id: SessionId) -> StoreError {
+    StoreError::NotFound(format!("session {id}"))
+}
+
+fn context(id: SessionId) -> String {
+    format!("sessions/{id}/request")
+}
+
+async fn one(tx: &mut Tx, id: SessionId, lock: &'static str) -> Result<SessionRecord, StoreError> {
+    let sql = Sql::new("SELECT * FROM sessions WHERE id = ").bind(id.to_string()).push(lock);
+    SessionRecord::read(&tx.row(sql).await?.ok_or_else(|| not_found(id))?)
+}
+
+async fn live_count(tx: &mut Tx, agent: AgentId) -> Result<u64, StoreError> {
+    let sql = "SELECT COUNT(*) AS live FROM sessions WHERE status IN ('creating', 'ready') AND agent_id = ";
+    tx.row(Sql::new(sql).bind(agent.to_string())).await?.map_or(Ok(0), |row| row.count("live"))
+}
+
+async fn put(write: &mut Write<'_>, before: &SessionRecord, after: &SessionRecord) -> Result<(), StoreError> {
+    let update = MUTABLE
+        .into_iter()
+        .zip(after.mutable()?)
+        .fold(Sql::new("UPDATE sessions SET "), |sql, (column, value)| sql.push(column).bind(value));
+    write.tx.run(update.push(" WHERE id = ").bind(after.id.to_string())).await?;
+    // A lease is between servers: nobody who follows the feed sees it.
+    let lease: Option<Lease> = None;
+    if (SessionRecord { lease: lease.clone(), ..before.clone() })
+        == (SessionRecord { lease, ..after.clone() })
+    {
+        return Ok(());
+    }
+    write.change(ChangeKind::Updated, ResourceRef::Session(after.id)).await?;
+    if before.status.is_live() != after.status.is_live() {
+        write.change(ChangeKind::Updated, ResourceRef::Agent(after.agent_id)).await?;
+    }
+    Ok(())
+}

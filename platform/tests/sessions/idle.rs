@@ -1,0 +1,91 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use lap_platform::model::SessionStatus;
+use lap_platform::session::{Live, ManualClock};
+
+use crate::support::{World, soon};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn world(clock: &Arc<ManualClock>) -> World {
+    let clock = Arc::clone(clock);
+    World::with(move |options| options.clock = clock).await
+}
+
+/// Waits until the session's detail is as wanted.
+async fn detail(world: &World, id: lap_platform::model::SessionId, wanted: impl Fn(Option<&str>) -> bool) {
+    let mut changes = world.store.changes().watch();
+    soon("the detail", async {
+        while !wanted(world.sessions.get(id).await.unwrap().phase_detail.as_deref()) {
+            changes.changed().await.unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_nobody_uses_is_told_of_and_then_ended() {
+    let clock = Arc::new(ManualClock::default());
+    let world = world(&clock).await;
+    let session = world.ready(&world.agent_with(|agent| agent.idle_timeout_seconds = 3600).await).await;
+    clock.advance(MINUTE * 55);
+    detail(&world, session.id, |detail| detail.is_some_and(|d| d.starts_with("ends in 5 minutes"))).await;
+    clock.advance(MINUTE * 5);
+    let dead = world.reaches(session.id, SessionStatus::Dead).await;
+    assert_eq!(dead.failure_reason.as_deref(), Some("nobody used it for 1 hour"));
+    world.vanishes(&session.task_arn.unwrap()).await;
+}
+
+#[tokio::test]
+async fn use_puts_the_end_off_and_takes_the_notice_back() {
+    let clock = Arc::new(ManualClock::default());
+    let world = world(&clock).await;
+    let session = world.ready(&world.agent_with(|agent| agent.idle_timeout_seconds = 3600).await).await;
+    clock.advance(MINUTE * 56);
+    detail(&world, session.id, |detail| detail.is_some()).await;
+    world.sessions.note_activity(session.id);
+    detail(&world, session.id, |detail| detail.is_none()).await;
+    clock.advance(MINUTE * 54);
+    assert_eq!(world.sessions.get(session.id).await.unwrap().status, SessionStatus::Ready);
+    clock.advance(MINUTE * 2);
+    detail(&world, session.id, |detail| detail.is_some()).await;
+    clock.advance(MINUTE * 4);
+    world.reaches(session.id, SessionStatus::Dead).await;
+}
+
+#[tokio::test]
+async fn somebody_at_the_keyboard_keeps_a_session_alive_and_somebody_who_watches_does_not() {
+    let clock = Arc::new(ManualClock::default());
+    let world = world(&clock).await;
+    let agent = world.agent_with(|agent| agent.idle_timeout_seconds = 3600).await;
+    let (typed, watched) = (world.ready(&agent).await, world.ready(&agent).await);
+    world.sessions.set_live(typed.id, Live { viewers: 1, interactive: 1, ..Live::default() });
+    world.sessions.set_live(watched.id, Live { viewers: 1, interactive: 0, ..Live::default() });
+    clock.advance(MINUTE * 56);
+    detail(&world, watched.id, |detail| detail.is_some()).await;
+    clock.advance(MINUTE * 60 * 24);
+    world.sessions.set_live(watched.id, Live::default());
+    world.reaches(watched.id, SessionStatus::Dead).await;
+    let kept = world.sessions.get(typed.id).await.unwrap();
+    assert_eq!((kept.status, kept.viewers), (SessionStatus::Ready, 1));
+    // From when it leaves, the time begins.
+    world.sessions.set_live(typed.id, Live::default());
+    clock.advance(MINUTE * 56);
+    detail(&world, typed.id, |detail| detail.is_some()).await;
+    clock.advance(MINUTE * 4);
+    world.reaches(typed.id, SessionStatus::Dead).await;
+}
+
+#[tokio::test]
+async fn what_the_hub_knows_is_shown_and_told() {
+    let world = World::new().await;
+    let session = world.ready(&world.agent().await).await;
+    let mut changes = world.store.changes().watch();
+    changes.mark_unchanged();
+    let attention = lap_wire::control::Attention::Bell;
+    world.sessions.set_live(session.id, Live { viewers: 2, interactive: 1, attention, recording: true });
+    soon("the change", changes.changed()).await.unwrap();
+    let shown = world.sessions.get(session.id).await.unwrap();
+    assert_eq!((shown.viewers, shown.attention, shown.recording), (2, attention, true));
+}

@@ -1,0 +1,12 @@
+//! Sessions from their request to their end: a real store, real sandboxes, real keepers and programs.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bring_up;
+mod crash;
+mod end;
+mod exec;
+mod idle;
+mod reconcile;
