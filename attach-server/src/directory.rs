@@ -1,0 +1,87 @@
+//! The rest of the server, as the hub sees it: sessions, sandboxes, and what is told about terminals.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use lap_platform::model::SessionId;
+use lap_platform::sandbox::{KeeperStream, SandboxError, SandboxName};
+use lap_platform::session::{Live, Sessions};
+use lap_wire::control::{Attention, ErrorCode, ExitStatus, WireError};
+
+use crate::hub::{Directory, Location, SizePolicy};
+
+/// Sessions' terminals for the hub.
+pub(crate) struct SessionDirectory {
+    sessions: Sessions,
+    /// What the hub has told of each session, as the sessions want it: whole.
+    live: Mutex<HashMap<SessionId, Live>>,
+}
+
+impl SessionDirectory {
+    pub(crate) fn new(sessions: Sessions) -> SessionDirectory {
+        SessionDirectory { sessions, live: Mutex::default() }
+    }
+
+    fn tell(&self, session: SessionId, change: impl FnOnce(&mut Live)) {
+        // Single fields are set under it: what a panic leaves behind is still true.
+        let mut all = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = all.entry(session).or_default();
+        change(live);
+        let now = *live;
+        if now == Live::default() {
+            all.remove(&session);
+        }
+        drop(all);
+        self.sessions.set_live(session, now);
+    }
+}
+
+#[async_trait]
+impl Directory for SessionDirectory {
+    async fn locate(&self, session: SessionId) -> Result<Location, WireError> {
+        let terminal = self.sessions.resolve(session).await?;
+        use lap_platform::session::SizePolicy as Policy;
+        Ok(Location {
+            sandbox: terminal.sandbox,
+            program: terminal.program,
+            size_policy: match terminal.size_policy {
+                Policy::Latest => SizePolicy::Latest,
+                Policy::Owner => SizePolicy::Owner,
+                Policy::Smallest => SizePolicy::Smallest,
+                Policy::Fixed => SizePolicy::Fixed,
+            },
+            exclusive_input: false,
+        })
+    }
+
+    async fn connect(&self, sandbox: &SandboxName) -> Result<KeeperStream, WireError> {
+        self.sessions.runtime().connect(sandbox).await.map_err(|error| {
+            let lost = WireError::new(ErrorCode::SandboxLost, error.to_string());
+            if matches!(error, SandboxError::Unavailable(_)) { lost.retryable() } else { lost }
+        })
+    }
+
+    fn viewers(&self, session: SessionId, count: u32) {
+        self.tell(session, |live| {
+            live.viewers = count;
+            live.interactive = count;
+        });
+    }
+
+    fn attention(&self, session: SessionId, state: Attention, _text: Option<String>) {
+        self.tell(session, |live| live.attention = state);
+    }
+
+    fn activity(&self, session: SessionId, _typed: bool) {
+        self.sessions.note_activity(session);
+    }
+
+    fn recording(&self, session: SessionId, on: bool) {
+        self.tell(session, |live| live.recording = on);
+    }
+
+    fn exited(&self, session: SessionId, _status: &ExitStatus) {
+        self.sessions.exit_delivered(session);
+    }
+}

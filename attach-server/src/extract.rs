@@ -1,0 +1,285 @@
+//! Bodies, queries and ids of requests. What does not fit is refused with every fault and its path, at once.
+
+use std::time::Duration;
+
+use axum::body::{Body as HttpBody, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use lap_platform::model::validate::{INVALID, INVALID_TYPE};
+use lap_platform::model::{
+    AgentId, AgentPatch, AgentSpec, CreateSession, ExecRequest, FieldError, SessionId, SessionPatch,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use utoipa::openapi::schema::{SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::error::{ApiError, Kind};
+use crate::openapi::IGNORED_FIELDS;
+use crate::schema;
+use crate::state::AppState;
+
+/// The longest a body may take to arrive: 1 MiB over a bad mobile link.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A request's JSON body of the right shape. Whether its values make sense is for [`Body::judged`].
+#[derive(Debug)]
+pub(crate) struct Body<T> {
+    value: T,
+    limits: Vec<FieldError>,
+}
+
+impl<T> Body<T> {
+    /// The value, if it passes this judgement and keeps to the limits the document states.
+    pub(crate) fn judged(self, judge: impl FnOnce(&T) -> Result<(), Vec<FieldError>>) -> Result<T, ApiError> {
+        judge(&self.value).map_err(ApiError::invalid)?;
+        if self.limits.is_empty() { Ok(self.value) } else { Err(ApiError::invalid(self.limits)) }
+    }
+
+    /// What was sent, not yet judged.
+    pub(crate) fn unjudged(&self) -> &T {
+        &self.value
+    }
+}
+
+/// A type that comes as a request's body.
+pub(crate) trait RequestBody: DeserializeOwned + ToSchema + 'static {
+    /// Whether it may carry attachments, and then be larger than others.
+    const WITH_ATTACHMENTS: bool = false;
+}
+
+impl RequestBody for AgentSpec {}
+impl RequestBody for AgentPatch {}
+impl RequestBody for SessionPatch {}
+impl RequestBody for ExecRequest {}
+impl RequestBody for CreateSession {
+    const WITH_ATTACHMENTS: bool = true;
+}
+
+impl<T: RequestBody> FromRequest<AppState> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Body<T>, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = read_within(&parts.headers, body, T::WITH_ATTACHMENTS, state).await?;
+        if bytes.is_empty() {
+            return Err(ApiError::new(Kind::Invalid, "the request has no body; send a JSON object"));
+        }
+        parse(&parts.headers, &bytes, state)
+    }
+}
+
+/// A body that may be left out.
+#[derive(Debug)]
+pub(crate) struct OptionalBody<T>(pub(crate) Body<T>);
+
+impl<T: RequestBody + Default> FromRequest<AppState> for OptionalBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<OptionalBody<T>, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = read_within(&parts.headers, body, T::WITH_ATTACHMENTS, state).await?;
+        if bytes.is_empty() || bytes.trim_ascii() == b"null" {
+            return Ok(OptionalBody(Body { value: T::default(), limits: Vec::new() }));
+        }
+        parse(&parts.headers, &bytes, state).map(OptionalBody)
+    }
+}
+
+/// No body, or an empty object.
+#[derive(Debug)]
+pub(crate) struct NoBody;
+
+impl FromRequest<AppState> for NoBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<NoBody, ApiError> {
+        let bytes = read(request.into_body(), state.limits().body_bytes).await?;
+        match serde_json::from_slice::<Value>(&bytes) {
+            _ if bytes.iter().all(u8::is_ascii_whitespace) => Ok(NoBody),
+            Ok(Value::Object(fields)) if fields.is_empty() => Ok(NoBody),
+            _ => Err(ApiError::new(Kind::Invalid, "this request takes no body")),
+        }
+    }
+}
+
+/// Reads a whole body within its limits.
+pub(crate) async fn read_within(
+    headers: &HeaderMap,
+    body: HttpBody,
+    with_attachments: bool,
+    state: &AppState,
+) -> Result<Bytes, ApiError> {
+    let ordinary = state.limits().body_bytes;
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if !with_attachments || length.is_some_and(|length| length <= ordinary) {
+        return read(body, ordinary).await;
+    }
+    // Held until the body is whole: it is the reading of many at a time that memory could not bear.
+    let _slot = state.parts().large_bodies.take()?;
+    read(body, state.limits().attachment_body_bytes).await
+}
+
+/// Reads a whole body, up to `limit` bytes and for a limited time.
+async fn read(body: HttpBody, limit: usize) -> Result<Bytes, ApiError> {
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(ApiError::new(Kind::TooLarge, format!("the body is over the limit of {limit} bytes")))
+        }
+        Ok(Err(error)) => {
+            Err(ApiError::new(Kind::Invalid, "the body ended before it was whole").because(error))
+        }
+        Err(_) => {
+            let seconds = BODY_TIMEOUT.as_secs();
+            Err(ApiError::new(Kind::RequestTimeout, format!("the body did not arrive within {seconds} s")))
+        }
+    }
+}
+
+fn parse<T: RequestBody>(headers: &HeaderMap, bytes: &[u8], state: &AppState) -> Result<Body<T>, ApiError> {
+    if !is_json(headers) {
+        let message = "the body must be JSON; send it with the header content-type: application/json";
+        return Err(ApiError::new(Kind::UnsupportedMediaType, message));
+    }
+    let mut value: Value = serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::new(Kind::Invalid, format!("the body is not JSON: {error}")))?;
+    let validator = state.schemas().body::<T>().map_err(ApiError::internal)?;
+    let findings = schema::check(&validator, &value);
+    if findings.structural {
+        return Err(ApiError::invalid(findings.faults));
+    }
+    if let Value::Object(fields) = &mut value {
+        fields.retain(|name, _| !IGNORED_FIELDS.contains(&name.as_str()));
+    }
+    match serde_path_to_error::deserialize(value) {
+        Ok(value) => Ok(Body { value, limits: findings.faults }),
+        Err(_) if !findings.faults.is_empty() => Err(ApiError::invalid(findings.faults)),
+        Err(error) => Err(ApiError::invalid(vec![unreadable(&error)])),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    essence.is_some_and(|essence| {
+        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    })
+}
+
+/// What the schema let pass and the type cannot hold: a number written `1.0` or beyond 64 bits.
+fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
+    use serde_path_to_error::Segment;
+    let name = |segment: &Segment| match segment {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    };
+    let path = error.path().iter().filter_map(name).collect();
+    FieldError { code: INVALID_TYPE.to_owned(), path, message: error.inner().to_string() }
+}
+
+/// A request's query.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + IntoParams + 'static> FromRequestParts<AppState> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Query<T>, ApiError> {
+        let mut fields = Map::new();
+        let mut faults = Vec::new();
+        for (name, text) in form_pairs(parts.uri.query().unwrap_or_default()) {
+            if fields.contains_key(&name) {
+                let message = "is given more than once".to_owned();
+                faults.push(FieldError { code: INVALID.to_owned(), path: vec![name], message });
+                continue;
+            }
+            let value = typed::<T>(&name, text);
+            fields.insert(name, value);
+        }
+        let value = Value::Object(fields);
+        let validator = state.schemas().query::<T>().map_err(ApiError::internal)?;
+        faults.extend(schema::check(&validator, &value).faults);
+        if !faults.is_empty() {
+            return Err(ApiError::invalid(faults));
+        }
+        serde_path_to_error::deserialize(value)
+            .map(Query)
+            .map_err(|error| ApiError::invalid(vec![unreadable(&error)]))
+    }
+}
+
+fn form_pairs(query: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(query.as_bytes())
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect()
+}
+
+/// A query knows only text: what the document calls a number or a truth value is read as one where it is one.
+fn typed<T: IntoParams>(name: &str, text: String) -> Value {
+    let param = schema::query_params::<T>().into_iter().find(|param| param.name == name);
+    let Some(RefOr::T(Schema::Object(object))) = param.and_then(|param| param.schema) else {
+        return Value::String(text);
+    };
+    let is = |wanted: Type| match &object.schema_type {
+        SchemaType::Type(kind) => *kind == wanted,
+        SchemaType::Array(kinds) => kinds.contains(&wanted),
+        SchemaType::AnyValue => false,
+    };
+    if is(Type::Integer) {
+        let plain = text.strip_prefix('-').unwrap_or(&text).bytes().all(|b| b.is_ascii_digit());
+        return match text.parse::<i64>() {
+            Ok(number) if plain => number.into(),
+            _ => Value::String(text),
+        };
+    }
+    if is(Type::Boolean) {
+        return text.parse::<bool>().map_or(Value::String(text), Value::Bool);
+    }
+    Value::String(text)
+}
+
+/// The agent a path names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AgentPath(pub(crate) AgentId);
+
+impl FromRequestParts<AppState> for AgentPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<AgentPath, ApiError> {
+        let text = path_param(parts, state, "agent_id").await?;
+        text.parse().map(AgentPath).map_err(|_| ApiError::not_found(format!("agent {text:?}")))
+    }
+}
+
+/// The session a path names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionPath(pub(crate) SessionId);
+
+impl FromRequestParts<AppState> for SessionPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<SessionPath, ApiError> {
+        let text = path_param(parts, state, "session_id").await?;
+        text.parse().map(SessionPath).map_err(|_| ApiError::not_found(format!("session {text:?}")))
+    }
+}
+
+/// A part of the path as text; one that is not UTF-8 can name nothing.
+async fn path_param(parts: &mut Parts, state: &AppState, name: &str) -> Result<String, ApiError> {
+    let missing = || ApiError::not_found(parts_path(name));
+    let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| missing())?;
+    params.iter().find(|(param, _)| *param == name).map(|(_, value)| value.to_owned()).ok_or_else(missing)
+}
+
+fn parts_path(name: &str) -> String {
+    format!("what the path's {name} names")
+}

@@ -1,0 +1,416 @@
+//! One client's WebSocket: its channels, the order in which they are served, and the task that drives it.
+//!
+//! Borrowing rule of the hub: a terminal may borrow a connection, a connection never holds its own borrow while it
+//! calls a terminal.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use lap_platform::model::SessionId;
+use lap_wire::ChannelId;
+use lap_wire::close::CloseCode;
+use lap_wire::control::{self, ErrorCode, Open, ServerMessage, Size, WireError, to_payload};
+use lap_wire::frame::{Frame, FrameType, Header};
+use lap_wire::limits::{DEAD_AFTER_MS, HEARTBEAT_MS, MAX_MESSAGE, MAX_PAYLOAD};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::link::Link;
+use super::outlet::{Framing, Io, Outlet, SendError, Sent};
+use super::scheduler::Scheduler;
+use super::terminal::{Served, Terminal};
+use super::ws::{self, Decoder, Opcode};
+use super::{Grant, Hub, protocol, tty};
+
+/// Output this small goes out whatever the link's state: it is somebody's echo more often than not, and not enough to
+/// queue behind.
+const SMALL: usize = 1024;
+/// Bytes one turn of a connection may send before other connections have theirs.
+const TURN: usize = 512 * 1024;
+/// How long a closing socket may take to accept its last bytes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client may take to say `hello`.
+pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a client speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// `lap.attach.v1`.
+    Attach,
+    /// Plain terminal bytes of one session, its channel being [`tty::CHANNEL`].
+    Tty(SessionId),
+}
+
+/// A channel of a connection.
+pub(super) enum Channel {
+    /// Asked for; the last size and visibility it told meanwhile.
+    Opening { size: Option<Size>, visible: bool },
+    /// A viewer of a terminal.
+    Open { terminal: Rc<Terminal>, viewer: u64 },
+}
+
+/// See the module.
+pub(super) struct Connection {
+    /// Distinguishes connections in the log.
+    pub id: u64,
+    pub(super) kind: Kind,
+    pub(super) grant: Grant,
+    pub(super) hub: Weak<Hub>,
+    pub(super) state: RefCell<State>,
+    changed: Notify,
+}
+
+pub(super) struct State {
+    outlet: Outlet,
+    link: Link,
+    scheduler: Scheduler,
+    pub(super) channels: HashMap<u32, Channel>,
+    /// What the client calls itself, once it has said `hello`.
+    pub(super) name: Option<String>,
+    /// Opens that arrived and are to be worked on beside the reading.
+    pub(super) opens: Vec<(u32, Open)>,
+    /// Input offset of a `/tty` client, which does not number its own.
+    pub(super) tty_input: u64,
+    /// What a `/tty` client typed before its terminal was there, message by message.
+    pub(super) tty_early: Vec<Vec<u8>>,
+    closing: Option<(u16, &'static str)>,
+}
+
+impl Connection {
+    pub(super) fn new(id: u64, kind: Kind, grant: Grant, hub: Weak<Hub>, io: Box<dyn Io>) -> Rc<Connection> {
+        let state = State {
+            outlet: Outlet::new(io, Framing::WebSocket),
+            link: Link::new(),
+            scheduler: Scheduler::default(),
+            channels: HashMap::new(),
+            name: None,
+            opens: Vec::new(),
+            tty_input: 0,
+            tty_early: Vec::new(),
+            closing: None,
+        };
+        Rc::new(Connection { id, kind, grant, hub, state: RefCell::new(state), changed: Notify::new() })
+    }
+
+    /// Output that has just arrived, for a channel that has everything before it: written at once if the socket is idle
+    /// and the link has room. Says whether it was; if not, the channel's turn comes later.
+    pub(super) fn output_now(&self, channel: u32, offset: u64, payload: &[u8], now: Instant) -> bool {
+        let state = self.state.borrow();
+        if !state.outlet.is_idle() || state.closing.is_some() {
+            return false;
+        }
+        let fits = payload.len() <= SMALL
+            || matches!(self.kind, Kind::Tty(_))
+            || state.link.bulk_room() >= payload.len() as u64;
+        if !fits {
+            return false;
+        }
+        drop(state);
+        self.frame(FrameType::Output, 0, channel, offset, payload, &[], now);
+        true
+    }
+
+    /// Sends a frame of terminal bytes; the socket keeps what it cannot take now.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "a frame's fields, of which a struct would only be built here"
+    )]
+    pub(super) fn frame(
+        &self,
+        kind: FrameType,
+        flags: u8,
+        channel: u32,
+        offset: u64,
+        a: &[u8],
+        b: &[u8],
+        now: Instant,
+    ) {
+        let mut state = self.state.borrow_mut();
+        let sent = match self.kind {
+            Kind::Attach => {
+                state.link.sent((a.len() + b.len()) as u64, now);
+                let header = Header::new(kind, flags, ChannelId(channel), offset);
+                state.outlet.frame(&header, a, b)
+            }
+            Kind::Tty(_) => state.outlet.message(Opcode::Binary, a, b),
+        };
+        self.after(&mut state, sent);
+    }
+
+    fn after(&self, state: &mut State, sent: Result<Sent, SendError>) {
+        match sent {
+            Ok(Sent::Whole) => {}
+            Ok(Sent::Partly) => self.changed.notify_one(),
+            Err(error) => {
+                let code = match error {
+                    SendError::Overflow => (CloseCode::TooMany.code(), "too much queued for this client"),
+                    SendError::Broken => (1006, ""),
+                };
+                state.closing.get_or_insert(code);
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// Tells the client something about a channel, in order with what was sent on it.
+    pub(super) fn event(&self, channel: u32, offset: u64, message: &ServerMessage) {
+        if let Kind::Tty(_) = self.kind {
+            return tty::event(self, message);
+        }
+        match to_payload(message) {
+            Ok(payload) => {
+                let mut state = self.state.borrow_mut();
+                let sent = state.outlet.send(&control::frame(ChannelId(channel), offset, &payload));
+                self.after(&mut state, sent);
+            }
+            Err(error) => tracing::error!(connection = self.id, %error, "message to a client not sent"),
+        }
+    }
+
+    /// Tells the client of an error.
+    pub(super) fn error(&self, channel: u32, error: WireError) {
+        self.event(channel, 0, &ServerMessage::Error(error));
+    }
+
+    /// Sends a frame without payload worth scheduling (acknowledgements, pongs).
+    pub(super) fn small_frame(&self, frame: &Frame<'_>) {
+        if let Kind::Attach = self.kind {
+            let mut state = self.state.borrow_mut();
+            let sent = state.outlet.send(frame);
+            self.after(&mut state, sent);
+        }
+    }
+
+    pub(super) fn message(&self, opcode: Opcode, payload: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        let sent = state.outlet.message(opcode, payload, &[]);
+        self.after(&mut state, sent);
+    }
+
+    /// A channel has something to send.
+    pub(super) fn wake(&self, channel: u32, now: Instant) {
+        self.state.borrow_mut().scheduler.wake(channel, now);
+        self.changed.notify_one();
+    }
+
+    /// A channel was typed into.
+    pub(super) fn typed(&self, channel: u32, now: Instant) {
+        self.state.borrow_mut().scheduler.typed(channel, now);
+    }
+
+    /// The client has processed so many bytes.
+    pub(super) fn acked(&self, bytes: u64, now: Instant) {
+        self.state.borrow_mut().link.acked(bytes, now);
+    }
+
+    /// So many bytes will never be acknowledged.
+    pub(super) fn forget(&self, bytes: u64) {
+        self.state.borrow_mut().link.forget(bytes);
+    }
+
+    /// Whether its output is measured by acknowledgements.
+    pub(super) fn acknowledges(&self) -> bool {
+        self.kind == Kind::Attach
+    }
+
+    /// A channel is no more.
+    pub(super) fn remove_channel(&self, channel: u32) -> Option<Channel> {
+        let mut state = self.state.borrow_mut();
+        state.scheduler.remove(channel);
+        state.channels.remove(&channel)
+    }
+
+    /// Ends the connection; what was sent before is still flushed.
+    pub(super) fn close(&self, code: u16, reason: &'static str) {
+        self.state.borrow_mut().closing.get_or_insert((code, reason));
+        self.changed.notify_one();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.state.borrow().closing.is_some()
+    }
+
+    /// Serves channels in their order until the socket or the link takes no more.
+    pub(super) fn pump(&self) {
+        let mut budget = TURN;
+        let now = Instant::now();
+        loop {
+            let (turn, terminal, viewer, size) = {
+                let mut state = self.state.borrow_mut();
+                if !state.outlet.is_idle() || state.closing.is_some() {
+                    return;
+                }
+                let Some(turn) = state.scheduler.turn(now) else { return };
+                let room = match self.kind {
+                    Kind::Attach if !turn.interactive => state.link.bulk_room(),
+                    _ => u64::MAX,
+                };
+                // Acknowledgements make room, and come through here again.
+                if room == 0 {
+                    return;
+                }
+                if budget == 0 {
+                    self.changed.notify_one();
+                    return;
+                }
+                let Some(Channel::Open { terminal, viewer }) = state.channels.get(&turn.channel) else {
+                    state.scheduler.idle(turn.channel);
+                    continue;
+                };
+                let (terminal, viewer) = (terminal.clone(), *viewer);
+                let size = state.link.frame_size(MAX_PAYLOAD).min(turn.bytes);
+                (turn, terminal, viewer, size)
+            };
+            match terminal.serve(viewer, size, now) {
+                Served::Sent(n) => {
+                    budget = budget.saturating_sub(n);
+                    self.state.borrow_mut().scheduler.used(turn, n);
+                }
+                Served::Nothing => self.state.borrow_mut().scheduler.idle(turn.channel),
+            }
+        }
+    }
+
+    /// Drives the connection until it ends, and leaves nothing of it behind.
+    pub(super) async fn run(self: Rc<Self>, leftover: Vec<u8>) {
+        let mut opens = JoinSet::new();
+        let (code, reason) = self.drive(&leftover, &mut opens).await;
+        opens.abort_all();
+        while opens.join_next().await.is_some() {}
+        let channels = std::mem::take(&mut self.state.borrow_mut().channels);
+        for channel in channels.into_values() {
+            if let Channel::Open { terminal, viewer } = channel {
+                terminal.detach(viewer, true);
+            }
+        }
+        tracing::debug!(connection = self.id, code, reason, "connection ended");
+        self.say_goodbye(code, reason).await;
+    }
+
+    async fn say_goodbye(&self, code: u16, reason: &str) {
+        // 1006 and 1005 stand for a socket that is already gone and never travel.
+        if code == 1006 || code == 1005 {
+            return;
+        }
+        let mut payload = code.to_be_bytes().to_vec();
+        payload.extend_from_slice(reason.as_bytes());
+        self.message(Opcode::Close, &payload);
+        let shutdown = poll_fn(|context| self.state.borrow_mut().outlet.poll_shutdown(context));
+        if !matches!(timeout(CLOSE_TIMEOUT, shutdown).await, Ok(Ok(()))) {
+            tracing::debug!(connection = self.id, "the client did not take the last bytes");
+        }
+    }
+
+    async fn drive(self: &Rc<Self>, leftover: &[u8], opens: &mut JoinSet<()>) -> (u16, &'static str) {
+        let mut decoder = Decoder::new(MAX_MESSAGE);
+        decoder.push(leftover);
+        let heartbeat = Duration::from_millis(HEARTBEAT_MS);
+        let dead_after = Duration::from_millis(DEAD_AFTER_MS);
+        let mut heard = Instant::now();
+        let mut deadline = heard + HELLO_TIMEOUT;
+        loop {
+            if let Err(close) = self.take_messages(&mut decoder) {
+                return close;
+            }
+            self.spawn_opens(opens);
+            self.pump();
+            if let Some(closing) = self.state.borrow().closing {
+                return closing;
+            }
+            tokio::select! {
+                biased;
+                read = self.read(&mut decoder) => match read {
+                    Ok(n) if n > 0 => heard = Instant::now(),
+                    _ => return (1006, "the client went away"),
+                },
+                flushed = self.flush() => if flushed.is_err() { return (1006, "the client went away") },
+                () = self.changed.notified() => {}
+                Some(_) = opens.join_next(), if !opens.is_empty() => {}
+                () = sleep_until(deadline) => {
+                    let silence = heard.elapsed();
+                    if self.state.borrow().name.is_none() || silence >= dead_after {
+                        return (CloseCode::TimedOut.code(), "nothing heard for too long");
+                    }
+                    if silence >= heartbeat {
+                        self.ping();
+                        deadline = Instant::now() + heartbeat;
+                    } else {
+                        deadline = heard + heartbeat;
+                    }
+                }
+            }
+        }
+    }
+
+    fn ping(&self) {
+        match self.kind {
+            Kind::Attach => {
+                self.small_frame(&Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &[0; 8]));
+            }
+            Kind::Tty(_) => self.message(Opcode::Ping, &[]),
+        }
+    }
+
+    fn take_messages(self: &Rc<Self>, decoder: &mut Decoder) -> Result<(), (u16, &'static str)> {
+        loop {
+            match decoder.next_message() {
+                Ok(Some(ws::Incoming::Close)) => return Err((1000, "")),
+                Ok(Some(ws::Incoming::Ping(payload))) => self.message(Opcode::Pong, payload),
+                Ok(Some(ws::Incoming::Binary(bytes))) => match self.kind {
+                    Kind::Attach => protocol::message(self, bytes)?,
+                    Kind::Tty(_) => tty::input(self, bytes, false),
+                },
+                Ok(Some(ws::Incoming::Text(text))) => match self.kind {
+                    Kind::Attach => return Err((CloseCode::Malformed.code(), "frames are binary")),
+                    Kind::Tty(_) => tty::input(self, text, true),
+                },
+                Ok(None) => return Ok(()),
+                Err(close) => return Err((close.code, close.reason)),
+            }
+        }
+    }
+
+    fn spawn_opens(self: &Rc<Self>, opens: &mut JoinSet<()>) {
+        let wanted = std::mem::take(&mut self.state.borrow_mut().opens);
+        for (channel, open) in wanted {
+            let connection = self.clone();
+            opens.spawn_local(async move {
+                if let Err(error) = protocol::open(&connection, channel, open).await {
+                    connection.remove_channel(channel);
+                    let reason = error.message.clone();
+                    connection.error(channel, error);
+                    connection.event(channel, 0, &ServerMessage::Closed { reason });
+                }
+            });
+        }
+    }
+
+    async fn read(&self, decoder: &mut Decoder) -> std::io::Result<usize> {
+        let mut take = |bytes: &[u8]| decoder.push(bytes);
+        poll_fn(|context| self.state.borrow_mut().outlet.poll_read(context, &mut take)).await
+    }
+
+    /// Ready only after something waited and is written.
+    async fn flush(&self) -> std::io::Result<()> {
+        poll_fn(|context| {
+            let mut state = self.state.borrow_mut();
+            if state.outlet.is_idle() { Poll::Pending } else { state.outlet.poll_flush(context) }
+        })
+        .await
+    }
+}
+
+/// The session a token was made for is the only one it opens.
+pub(super) fn check_grant(grant: &Grant, session: SessionId) -> Result<(), WireError> {
+    match grant.only_session {
+        Some(only) if only != session => {
+            Err(WireError::new(ErrorCode::NotAllowed, "this token opens another session's terminal only"))
+        }
+        _ => Ok(()),
+    }
+}

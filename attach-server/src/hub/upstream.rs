@@ -1,0 +1,345 @@
+//! The hub's one connection to a sandbox's keeper: every terminal of that sandbox, and every viewer's input.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::rc::{Rc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use lap_platform::sandbox::SandboxName;
+use lap_wire::control::{
+    self, ClientMessage, ErrorCode, Open, ServerMessage, WireError, from_payload, to_payload,
+};
+use lap_wire::frame::{Frame, FrameType};
+use lap_wire::limits::{DEAD_AFTER_MS, HEARTBEAT_MS};
+use lap_wire::stream::StreamDecoder;
+use lap_wire::{ChannelId, PROTOCOL};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::outlet::{Framing, Io, Outlet};
+use super::terminal::Terminal;
+
+/// A keeper on the same machine answers in well under this; one across a cluster has a few round trips.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where frames of a channel go.
+#[derive(Clone)]
+enum Target {
+    /// A terminal's output.
+    Terminal(Weak<Terminal>),
+    /// The acknowledgements of a viewer's input.
+    Input(Weak<Terminal>, u64),
+}
+
+/// What the keeper said of a channel it opened.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    /// The keeper's `opened`.
+    pub message: ServerMessage,
+}
+
+/// See the module.
+pub(super) struct Upstream {
+    /// Whose keeper it is.
+    pub sandbox: SandboxName,
+    state: RefCell<State>,
+    changed: Notify,
+}
+
+struct State {
+    outlet: Option<Outlet>,
+    targets: HashMap<u32, Target>,
+    opening: HashMap<u32, oneshot::Sender<Result<Opened, WireError>>>,
+    next_channel: u32,
+}
+
+impl Upstream {
+    /// A connection over `io`, which must be driven by [`Upstream::run`].
+    pub(super) fn new(sandbox: SandboxName, io: Box<dyn Io>) -> Rc<Upstream> {
+        let state = State {
+            outlet: Some(Outlet::new(io, Framing::Length)),
+            targets: HashMap::new(),
+            opening: HashMap::new(),
+            next_channel: 1,
+        };
+        let upstream = Rc::new(Upstream { sandbox, state: RefCell::new(state), changed: Notify::new() });
+        let hello = ClientMessage::Hello {
+            versions: vec![PROTOCOL.to_owned()],
+            name: concat!("lap-attach-server ", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        upstream.control(0, &hello);
+        upstream
+    }
+
+    /// Whether it still stands.
+    pub(super) fn is_open(&self) -> bool {
+        self.state.borrow().outlet.is_some()
+    }
+
+    /// Opens a channel for a terminal's output.
+    pub(super) async fn open_terminal(
+        self: &Rc<Self>,
+        terminal: &Rc<Terminal>,
+        open: Open,
+    ) -> Result<(u32, Opened), WireError> {
+        self.open(Target::Terminal(Rc::downgrade(terminal)), open, |channel| terminal.bind(self, channel))
+            .await
+    }
+
+    /// Opens a channel for a viewer's input.
+    pub(super) async fn open_input(
+        &self,
+        terminal: &Rc<Terminal>,
+        viewer: u64,
+        open: Open,
+    ) -> Result<(u32, Opened), WireError> {
+        self.open(Target::Input(Rc::downgrade(terminal), viewer), open, |_| {}).await
+    }
+
+    async fn open(
+        &self,
+        target: Target,
+        open: Open,
+        bind: impl FnOnce(u32),
+    ) -> Result<(u32, Opened), WireError> {
+        let (answer, answered) = oneshot::channel();
+        let channel = {
+            let mut state = self.state.borrow_mut();
+            if state.outlet.is_none() {
+                return Err(self.lost());
+            }
+            let channel = state.next_channel;
+            state.next_channel += 1;
+            state.targets.insert(channel, target);
+            state.opening.insert(channel, answer);
+            channel
+        };
+        // Before the keeper can say anything about it.
+        bind(channel);
+        self.control(channel, &ClientMessage::Open(open));
+        match tokio::time::timeout(OPEN_TIMEOUT, answered).await {
+            Ok(Ok(Ok(opened))) => Ok((channel, opened)),
+            Ok(Ok(Err(error))) => {
+                self.forget(channel);
+                Err(error)
+            }
+            Ok(Err(_)) => Err(self.lost()),
+            Err(_) => {
+                self.close(channel);
+                Err(WireError::new(ErrorCode::TimedOut, "the sandbox did not answer in time").retryable())
+            }
+        }
+    }
+
+    fn lost(&self) -> WireError {
+        let message = format!("the connection to sandbox {} is lost", self.sandbox);
+        WireError::new(ErrorCode::SandboxLost, message).retryable()
+    }
+
+    /// Sends a control message on a channel.
+    pub(super) fn control(&self, channel: u32, message: &ClientMessage) {
+        match to_payload(message) {
+            Ok(payload) => self.send(&control::frame(ChannelId(channel), 0, &payload)),
+            Err(error) => tracing::error!(sandbox = %self.sandbox, %error, "message to a keeper not sent"),
+        }
+    }
+
+    /// Sends a frame, at once if the socket is idle. A keeper that takes nothing for too long is given up.
+    pub(super) fn send(&self, frame: &Frame<'_>) {
+        let mut state = self.state.borrow_mut();
+        let Some(outlet) = state.outlet.as_mut() else { return };
+        match outlet.send(frame) {
+            Ok(super::outlet::Sent::Whole) => {}
+            Ok(super::outlet::Sent::Partly) => self.changed.notify_one(),
+            Err(error) => {
+                tracing::warn!(sandbox = %self.sandbox, ?error, "keeper connection given up");
+                state.outlet = None;
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// Closes a channel.
+    pub(super) fn close(&self, channel: u32) {
+        self.control(channel, &ClientMessage::Close);
+        self.forget(channel);
+    }
+
+    fn forget(&self, channel: u32) {
+        let mut state = self.state.borrow_mut();
+        state.targets.remove(&channel);
+        state.opening.remove(&channel);
+    }
+
+    /// Ends it: [`Upstream::run`] returns.
+    pub(super) fn shut(&self) {
+        self.state.borrow_mut().outlet = None;
+        self.changed.notify_one();
+    }
+
+    /// Drives it until it ends; then tells its terminals.
+    pub(super) async fn run(self: Rc<Self>) {
+        let reason = self.drive().await;
+        tracing::debug!(sandbox = %self.sandbox, reason, "keeper connection ended");
+        let targets = {
+            let mut state = self.state.borrow_mut();
+            state.outlet = None;
+            state.opening.clear();
+            std::mem::take(&mut state.targets)
+        };
+        for target in targets.into_values() {
+            if let Target::Terminal(terminal) = target
+                && let Some(terminal) = terminal.upgrade()
+            {
+                terminal.upstream_lost();
+            }
+        }
+    }
+
+    async fn drive(&self) -> &'static str {
+        let mut decoder = StreamDecoder::new();
+        let heartbeat = Duration::from_millis(HEARTBEAT_MS);
+        let dead_after = Duration::from_millis(DEAD_AFTER_MS);
+        let mut heard = Instant::now();
+        let mut deadline = heard + heartbeat;
+        loop {
+            tokio::select! {
+                biased;
+                read = self.read(&mut decoder) => match read {
+                    Some(Ok(n)) if n > 0 => {
+                        heard = Instant::now();
+                        loop {
+                            match decoder.next_frame() {
+                                Ok(Some(frame)) => self.dispatch(&frame),
+                                Ok(None) => break,
+                                Err(error) => {
+                                    tracing::warn!(sandbox = %self.sandbox, %error, "malformed bytes from a keeper");
+                                    return "malformed";
+                                }
+                            }
+                        }
+                    }
+                    Some(_) => return "ended by the keeper",
+                    None => return "ended by the server",
+                },
+                flushed = self.flush() => if flushed.is_err() { return "write failed" },
+                () = self.changed.notified() => if !self.is_open() { return "ended by the server" },
+                () = sleep_until(deadline) => {
+                    let silence = heard.elapsed();
+                    if silence >= dead_after {
+                        return "nothing heard for too long";
+                    }
+                    if silence >= heartbeat {
+                        self.send(&Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &[0; 8]));
+                        deadline = Instant::now() + heartbeat;
+                    } else {
+                        deadline = heard + heartbeat;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn read(&self, decoder: &mut StreamDecoder) -> Option<std::io::Result<usize>> {
+        let mut take = |bytes: &[u8]| decoder.push(bytes);
+        poll_fn(|context| match self.state.borrow_mut().outlet.as_mut() {
+            Some(outlet) => outlet.poll_read(context, &mut take).map(Some),
+            None => Poll::Ready(None),
+        })
+        .await
+    }
+
+    /// Ready only after something waited and is written.
+    async fn flush(&self) -> std::io::Result<()> {
+        poll_fn(|context| match self.state.borrow_mut().outlet.as_mut() {
+            Some(outlet) if !outlet.is_idle() => outlet.poll_flush(context),
+            _ => Poll::Pending,
+        })
+        .await
+    }
+
+    fn dispatch(&self, frame: &Frame<'_>) {
+        if frame.channel == ChannelId::CONNECTION {
+            match frame.kind {
+                FrameType::Ping => {
+                    self.send(&Frame::new(
+                        FrameType::Pong,
+                        ChannelId::CONNECTION,
+                        frame.offset,
+                        frame.payload,
+                    ));
+                }
+                FrameType::Control => {
+                    if let Ok(ServerMessage::Error(error)) = from_payload(frame.payload) {
+                        tracing::warn!(sandbox = %self.sandbox, code = ?error.code, message = error.message, "keeper complains");
+                    }
+                }
+                _ => {}
+            }
+            return;
+        }
+        let Some(target) = self.state.borrow().targets.get(&frame.channel.0).cloned() else { return };
+        match target {
+            Target::Terminal(terminal) => {
+                let Some(terminal) = terminal.upgrade() else { return self.close(frame.channel.0) };
+                match frame.kind {
+                    FrameType::Output => terminal.output(frame.offset, frame.payload),
+                    FrameType::Snapshot => terminal.snapshot_piece(frame.offset, frame.payload, frame.flags),
+                    FrameType::Control => self.control_of_terminal(frame, &terminal),
+                    _ => {}
+                }
+            }
+            Target::Input(terminal, viewer) => match frame.kind {
+                FrameType::InputAck => {
+                    if let Some(terminal) = terminal.upgrade() {
+                        terminal.input_acked(viewer, frame.offset);
+                    }
+                }
+                FrameType::Control => match from_payload::<ServerMessage>(frame.payload) {
+                    Ok(opened @ ServerMessage::Opened { .. }) => self.answer(frame.channel.0, Ok(opened)),
+                    Ok(ServerMessage::Error(error)) => {
+                        if !self.answer_error(frame.channel.0, &error)
+                            && let Some(terminal) = terminal.upgrade()
+                        {
+                            terminal.input_failed(viewer, error);
+                        }
+                    }
+                    _ => {}
+                },
+                _ => {}
+            },
+        }
+    }
+
+    fn control_of_terminal(&self, frame: &Frame<'_>, terminal: &Rc<Terminal>) {
+        match from_payload::<ServerMessage>(frame.payload) {
+            Ok(opened @ ServerMessage::Opened { .. }) => {
+                terminal.upstream_opened(&opened);
+                self.answer(frame.channel.0, Ok(opened));
+            }
+            Ok(ServerMessage::Error(error)) if self.answer_error(frame.channel.0, &error) => {}
+            Ok(message) => terminal.upstream_message(message),
+            Err(error) => {
+                tracing::warn!(sandbox = %self.sandbox, %error, "a keeper's message was not understood");
+            }
+        }
+    }
+
+    fn answer(&self, channel: u32, answer: Result<ServerMessage, WireError>) {
+        if let Some(opening) = self.state.borrow_mut().opening.remove(&channel) {
+            // Whoever asked may have gone away; the channel then closes with its terminal.
+            let _ = opening.send(answer.map(|message| Opened { message }));
+        }
+    }
+
+    /// Whether the error answers an open.
+    fn answer_error(&self, channel: u32, error: &WireError) -> bool {
+        let opening = self.state.borrow().opening.contains_key(&channel);
+        if opening {
+            self.answer(channel, Err(error.clone()));
+        }
+        opening
+    }
+}

@@ -1,0 +1,141 @@
+//! Connections: accepted, counted, bounded in number and patience, and drained.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::limits::{Slot, Slots};
+
+/// A request's head, with all its headers: what other servers take too.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Connections over the limit that are told so at the same time; those over this too are just closed.
+const MAX_REFUSALS: usize = 64;
+/// How long a client that is being turned away may take to send its request.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
+/// When the system has no more descriptors: some end every moment, and trying at once would only burn.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// What a handler may know of the connection its request came on.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Its place among the connections; whoever takes the socket over takes this too.
+    pub slot: Arc<Slot>,
+}
+
+/// The stream below a request, as `hyper::upgrade::Upgraded::downcast` gives it back.
+pub type Io = TokioIo<TcpStream>;
+
+/// How connections are treated.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) slots: Slots,
+    pub(crate) header_timeout: Duration,
+    /// Time open requests have when the server stops.
+    pub(crate) drain: Duration,
+}
+
+/// Serves until `stopping`, then lets open requests finish.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    policy: Policy,
+    stopping: CancellationToken,
+) {
+    let refusals = Slots::new("refusals", MAX_REFUSALS);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stopping.cancelled() => break,
+            // Ended ones are taken out of the set; their result is `()`.
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Some(slot) = policy.slots.try_take() {
+                    let connection = Connection { peer, slot: Arc::new(slot) };
+                    let (router, stopping) = (router.clone(), stopping.clone());
+                    connections.spawn(converse(stream, router, connection, policy.header_timeout, stopping));
+                } else if let Some(slot) = refusals.try_take() {
+                    tracing::warn!(%peer, "too many connections: one is turned away");
+                    connections.spawn(refuse(stream, policy.slots.clone(), slot));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(policy.drain, drained).await.is_err() {
+        tracing::warn!(open = connections.len(), "requests that did not end in time are cut off");
+        connections.shutdown().await;
+    }
+}
+
+async fn converse(
+    stream: TcpStream,
+    router: Router,
+    connection: Connection,
+    header_timeout: Duration,
+    stopping: CancellationToken,
+) {
+    // Held back keystrokes are felt; an error means that the peer is gone already, which reading will tell.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request: Request = request.map(Body::new);
+        request.extensions_mut().insert(connection.clone());
+        router.clone().oneshot(request)
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut serving = std::pin::pin!(serving);
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        () = stopping.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        // Clients leave in the middle all the time.
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn refuse(stream: TcpStream, slots: Slots, slot: Slot) {
+    let service = service_fn(|_| {
+        let answer: Response = slots.full().into_response();
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REFUSAL_PATIENCE)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // Whether it was heard does not matter.
+    let _ = tokio::time::timeout(REFUSAL_PATIENCE * 2, serving).await;
+    drop(slot);
+}

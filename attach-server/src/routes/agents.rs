@@ -1,0 +1,172 @@
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use lap_platform::model::{
+    Agent, AgentId, AgentPatch, AgentRow, AgentSpec, AgentsSort, ErrorBody, Order, Page, validate,
+};
+use lap_platform::store::AgentsQuery;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::page;
+use super::sessions::unknown_skill;
+use crate::agent_form;
+use crate::auth::{Can, Read, Write};
+use crate::error::ApiError;
+use crate::extract::{AgentPath, Body, Query};
+use crate::state::AppState;
+
+/// Which agents a list has.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListAgents {
+    /// Whose name, id or harness id contains this, whatever the case.
+    #[param(max_length = 200)]
+    search: Option<String>,
+    /// Exactly of this harness.
+    #[param(max_length = 200)]
+    harness_id: Option<String>,
+    /// Exactly of this name.
+    #[param(max_length = 200)]
+    name: Option<String>,
+    /// By what: creation by default.
+    sort: Option<AgentsSort>,
+    /// Which end first: the newest, largest or Z by default.
+    order: Option<Order>,
+    /// Rows: 50 by default, clamped to 1..200.
+    limit: Option<i64>,
+    /// Rows passed over.
+    #[param(minimum = 0, maximum = 1_000_000_000)]
+    offset: Option<u64>,
+    /// `next_cursor` of the page before; then `offset` counts for nothing.
+    #[param(max_length = 1000)]
+    cursor: Option<String>,
+}
+
+/// The agents.
+#[utoipa::path(
+    get,
+    path = "/api/v1/managed_agents/agents",
+    tag = "agents",
+    params(ListAgents),
+    responses((status = 200, description = "A page of them.", body = Page<AgentRow>))
+)]
+pub(super) async fn list(
+    _: Can<Read>,
+    State(state): State<AppState>,
+    Query(query): Query<ListAgents>,
+) -> Result<Json<Page<AgentRow>>, ApiError> {
+    let query = AgentsQuery {
+        limit: Some(page::limit(query.limit)),
+        offset: query.offset.unwrap_or(0),
+        cursor: query.cursor,
+        sort: query.sort.unwrap_or_default(),
+        order: query.order.unwrap_or_default(),
+        search: query.search,
+        harness_id: query.harness_id,
+        name: query.name,
+    };
+    let mut page = state.store().agents().list(&query).await?;
+    page.data = page.data.into_iter().map(agent_form::masked_row).collect();
+    Ok(Json(page))
+}
+
+/// Makes an agent.
+#[utoipa::path(
+    post,
+    path = "/api/v1/managed_agents/agents",
+    tag = "agents",
+    params(crate::idempotency::KeyHeader),
+    request_body = AgentSpec,
+    responses(
+        (status = 201, description = "The agent.", body = Agent),
+        (status = 404, description = "There is no such skill.", body = ErrorBody),
+        (status = 409, description = "The name is taken, or the idempotency key was used for another request.",
+            body = ErrorBody),
+    )
+)]
+pub(super) async fn create(
+    _: Can<Write>,
+    State(state): State<AppState>,
+    body: Body<AgentSpec>,
+) -> Result<(StatusCode, Json<Agent>), ApiError> {
+    let supports_tui = |id: &str| state.supports_tui(id);
+    let agent = agent_form::from_spec(body.unjudged(), state.agent_defaults(), supports_tui);
+    let spec = body.judged(|_| validate::agent(&agent))?;
+    unknown_skill(&spec.skill_ids)?;
+    let made = state.store().agents().create(agent).await?;
+    Ok((StatusCode::CREATED, Json(agent_form::masked(made.agent))))
+}
+
+/// One agent.
+#[utoipa::path(
+    get,
+    path = "/api/v1/managed_agents/agents/{agent_id}",
+    tag = "agents",
+    params(("agent_id" = AgentId, Path, description = "The agent.")),
+    responses(
+        (status = 200, description = "The agent.", body = Agent),
+        (status = 404, description = "There is no such agent.", body = ErrorBody),
+    )
+)]
+pub(super) async fn get(
+    _: Can<Read>,
+    State(state): State<AppState>,
+    AgentPath(id): AgentPath,
+) -> Result<Json<Agent>, ApiError> {
+    let row = state.store().agents().get(id).await?;
+    Ok(Json(agent_form::masked(row.agent)))
+}
+
+/// Changes an agent; what the request leaves out stays. Running sessions keep what they began with.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/managed_agents/agents/{agent_id}",
+    tag = "agents",
+    params(("agent_id" = AgentId, Path, description = "The agent.")),
+    request_body = AgentPatch,
+    responses(
+        (status = 200, description = "The agent as it is now.", body = Agent),
+        (status = 404, description = "There is no such agent or skill.", body = ErrorBody),
+        (status = 409, description = "The new name is taken.", body = ErrorBody),
+    )
+)]
+pub(super) async fn patch(
+    _: Can<Write>,
+    State(state): State<AppState>,
+    AgentPath(id): AgentPath,
+    body: Body<AgentPatch>,
+) -> Result<Json<Agent>, ApiError> {
+    unknown_skill(body.unjudged().skill_ids.as_deref().unwrap_or_default())?;
+    // Judged together with what it leaves as it is, within the transaction that writes it.
+    let change = |agent: &mut Agent| -> Result<(), ApiError> {
+        body.judged(|patch| {
+            agent_form::apply(agent, patch.clone());
+            validate::agent(agent)
+        })
+        .map(drop)
+    };
+    let row = state.store().agents().update(id, change).await?;
+    Ok(Json(agent_form::masked(row.agent)))
+}
+
+/// Deletes an agent: ends all its sessions, removes their sandboxes, and then answers.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/managed_agents/agents/{agent_id}",
+    tag = "agents",
+    params(("agent_id" = AgentId, Path, description = "The agent.")),
+    responses(
+        (status = 204, description = "Nothing is left of it."),
+        (status = 404, description = "There is no such agent.", body = ErrorBody),
+    )
+)]
+pub(super) async fn delete(
+    _: Can<Write>,
+    State(state): State<AppState>,
+    AgentPath(id): AgentPath,
+) -> Result<StatusCode, ApiError> {
+    state.store().agents().delete(id).await?;
+    state.sessions().stop_all_of(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,32 @@
+use axum::Json;
+use axum::extract::State;
+use lap_platform::model::{ExecRequest, ExecResult, SessionId, validate};
+
+use crate::auth::{Can, Operate};
+use crate::error::ApiError;
+use crate::extract::{Body, SessionPath};
+use crate::state::AppState;
+
+/// Runs a command in a session's sandbox, beside its program, and answers when it has ended.
+#[utoipa::path(
+    post,
+    path = "/api/v1/managed_agents/sessions/{session_id}/exec",
+    tag = "terminal",
+    params(("session_id" = SessionId, Path, description = "The session."), crate::idempotency::KeyHeader),
+    request_body = ExecRequest,
+    responses(
+        (status = 200, description = "What came of it.", body = ExecResult),
+        (status = 404, description = "There is no such session.", body = lap_platform::model::ErrorBody),
+        (status = 409, description = "The session is not running.", body = lap_platform::model::ErrorBody),
+        (status = 502, description = "The sandbox could not run it.", body = lap_platform::model::ErrorBody),
+    )
+)]
+pub(super) async fn exec(
+    _: Can<Operate>,
+    State(state): State<AppState>,
+    SessionPath(id): SessionPath,
+    body: Body<ExecRequest>,
+) -> Result<Json<ExecResult>, ApiError> {
+    let request = body.judged(validate::exec)?;
+    Ok(Json(state.sessions().exec(id, request).await?))
+}

@@ -1,0 +1,29 @@
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+
+use crate::auth::{Can, Read};
+use crate::error::ApiError;
+use crate::state::AppState;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the server has counted, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/api/v1/metrics",
+    tag = "server",
+    responses((
+        status = 200,
+        description = "Metrics in the OpenMetrics text format.",
+        body = String,
+        content_type = "application/openmetrics-text"
+    ))
+)]
+pub(super) async fn metrics(
+    _: Can<Read>,
+    State(state): State<AppState>,
+) -> Result<impl IntoResponse, ApiError> {
+    let text = state.metrics().encode().map_err(ApiError::internal)?;
+    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text))
+}

@@ -1,0 +1,248 @@
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use lap_platform::model::validate;
+use lap_platform::model::{
+    AgentId, CreateSession, Order, Page, Session, SessionId, SessionPatch, SessionStatus,
+};
+use lap_platform::session::{SessionError, SessionsQuery};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::page;
+use crate::auth::{Can, Operate, Principal, Read};
+use crate::error::{ApiError, Kind};
+use crate::extract::{AgentPath, Body, NoBody, OptionalBody, Query, SessionPath};
+use crate::state::AppState;
+
+/// Which sessions a list has.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListSessions {
+    /// Of this agent.
+    agent_id: Option<AgentId>,
+    /// In this state.
+    status: Option<SessionStatus>,
+    /// Whose title, first prompt or id contains this, whatever the case.
+    #[param(max_length = 200)]
+    search: Option<String>,
+    /// Rows: 50 by default, clamped to 1..200.
+    limit: Option<i64>,
+    /// Rows passed over.
+    #[param(minimum = 0, maximum = 1_000_000_000)]
+    offset: Option<u64>,
+    /// `next_cursor` of the page before; then `offset` counts for nothing.
+    #[param(max_length = 1000)]
+    cursor: Option<String>,
+    /// By creation: newest first by default.
+    order: Option<Order>,
+}
+
+/// Asks for a new session of an agent. It comes up behind the answer; the change feed tells how.
+#[utoipa::path(
+    post,
+    path = "/api/v1/managed_agents/agents/{agent_id}/session",
+    tag = "sessions",
+    params(("agent_id" = AgentId, Path, description = "The agent."), crate::idempotency::KeyHeader),
+    request_body(content = Option<CreateSession>, description = "May be left out."),
+    responses(
+        (status = 200, description = "The session, `creating`.", body = Session),
+        (status = 404, description = "There is no such agent or skill.", body = lap_platform::model::ErrorBody),
+        (status = 409, description = "The agent has as many live sessions as it may, or the idempotency key was used \
+            for another request.", body = lap_platform::model::ErrorBody),
+    )
+)]
+pub(super) async fn create(
+    can: Can<Operate>,
+    State(state): State<AppState>,
+    AgentPath(agent): AgentPath,
+    OptionalBody(body): OptionalBody<CreateSession>,
+) -> Result<Json<Session>, ApiError> {
+    let request = body.judged(validate::create_session)?;
+    unknown_skill(&request.skill_ids)?;
+    let session = state.sessions().create(agent, request, "api").await?;
+    Ok(Json(with_token(session, &can.principal, &state)?))
+}
+
+/// There is no library of skills yet, so that any id is unknown.
+pub(super) fn unknown_skill(ids: &[uuid::Uuid]) -> Result<(), ApiError> {
+    ids.first().map_or(Ok(()), |id| Err(ApiError::not_found(format!("skill {id}"))))
+}
+
+/// The sessions, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/managed_agents/sessions",
+    tag = "sessions",
+    params(ListSessions),
+    responses((status = 200, description = "A page of them.", body = Page<Session>))
+)]
+pub(super) async fn list(
+    can: Can<Read>,
+    State(state): State<AppState>,
+    Query(query): Query<ListSessions>,
+) -> Result<Json<Page<Session>>, ApiError> {
+    let query = SessionsQuery {
+        agent_id: query.agent_id,
+        status: query.status,
+        search: query.search,
+        limit: Some(page::limit(query.limit)),
+        offset: query.offset.unwrap_or(0),
+        cursor: query.cursor,
+        order: query.order.unwrap_or_default(),
+    };
+    let mut page = state.sessions().list(&query).await.map_err(|error| match error {
+        // Of a list the one thing that can contradict anything is its cursor.
+        SessionError::Conflict(message) => ApiError::new(Kind::Invalid, message),
+        other => other.into(),
+    })?;
+    page.data = page
+        .data
+        .into_iter()
+        .map(|session| with_token(session, &can.principal, &state))
+        .collect::<Result<_, _>>()?;
+    Ok(Json(page))
+}
+
+/// One session.
+#[utoipa::path(
+    get,
+    path = "/api/v1/managed_agents/sessions/{session_id}",
+    tag = "sessions",
+    params(("session_id" = SessionId, Path, description = "The session.")),
+    responses(
+        (status = 200, description = "The session.", body = Session),
+        (status = 404, description = "There is no such session.", body = lap_platform::model::ErrorBody),
+    )
+)]
+pub(super) async fn get(
+    can: Can<Read>,
+    State(state): State<AppState>,
+    SessionPath(id): SessionPath,
+) -> Result<Json<Session>, ApiError> {
+    let session = state.sessions().get(id).await?;
+    Ok(Json(with_token(session, &can.principal, &state)?))
+}
+
+/// Changes what a session is called.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/managed_agents/sessions/{session_id}",
+    tag = "sessions",
+    params(("session_id" = SessionId, Path, description = "The session.")),
+    request_body = SessionPatch,
+    responses(
+        (status = 200, description = "The session as it is now.", body = Session),
+        (status = 404, description = "There is no such session.", body = lap_platform::model::ErrorBody),
+    )
+)]
+pub(super) async fn patch(
+    can: Can<Operate>,
+    State(state): State<AppState>,
+    SessionPath(id): SessionPath,
+    body: Body<SessionPatch>,
+) -> Result<Json<Session>, ApiError> {
+    let patch = body.judged(validate::session_patch)?;
+    let session = state.sessions().patch(id, patch).await?;
+    Ok(Json(with_token(session, &can.principal, &state)?))
+}
+
+/// Ends a session and its sandbox. Its recording and log stay. One that has ended already is no error.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/managed_agents/sessions/{session_id}",
+    tag = "sessions",
+    params(("session_id" = SessionId, Path, description = "The session.")),
+    responses(
+        (status = 204, description = "It ends, or had ended."),
+        (status = 404, description = "There is no such session.", body = lap_platform::model::ErrorBody),
+    )
+)]
+pub(super) async fn delete(
+    _: Can<Operate>,
+    State(state): State<AppState>,
+    SessionPath(id): SessionPath,
+) -> Result<StatusCode, ApiError> {
+    state.sessions().delete(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends a session gracefully: its program is asked to end, has ten seconds, and then its sandbox is removed.
+#[utoipa::path(
+    post,
+    path = "/api/v1/managed_agents/sessions/{session_id}/stop",
+    tag = "sessions",
+    params(("session_id" = SessionId, Path, description = "The session."), crate::idempotency::KeyHeader),
+    responses(
+        (status = 200, description = "The session, ended.", body = Session),
+        (status = 404, description = "There is no such session.", body = lap_platform::model::ErrorBody),
+        (status = 409, description = "The idempotency key was used for another request.",
+            body = lap_platform::model::ErrorBody),
+    )
+)]
+pub(super) async fn stop(
+    _: Can<Operate>,
+    State(state): State<AppState>,
+    SessionPath(id): SessionPath,
+    _: NoBody,
+) -> Result<Json<Session>, ApiError> {
+    Ok(Json(state.sessions().stop(id).await?))
+}
+
+/// A new sandbox for a session, with the same agent, skills and files.
+#[utoipa::path(
+    post,
+    path = "/api/v1/managed_agents/sessions/{session_id}/restart",
+    tag = "sessions",
+    params(("session_id" = SessionId, Path, description = "The session."), crate::idempotency::KeyHeader),
+    responses(
+        (status = 200, description = "The session, `creating`.", body = Session),
+        (status = 404, description = "There is no such session.", body = lap_platform::model::ErrorBody),
+        (status = 409, description = "It is still coming up, or its agent is gone.",
+            body = lap_platform::model::ErrorBody),
+    )
+)]
+pub(super) async fn restart(
+    can: Can<Operate>,
+    State(state): State<AppState>,
+    SessionPath(id): SessionPath,
+    _: NoBody,
+) -> Result<Json<Session>, ApiError> {
+    let session = state.sessions().restart(id).await?;
+    Ok(Json(with_token(session, &can.principal, &state)?))
+}
+
+/// Ends what the session's program is doing now, and not the program: as Ctrl-C would.
+#[utoipa::path(
+    post,
+    path = "/api/v1/managed_agents/sessions/{session_id}/abort",
+    tag = "sessions",
+    params(("session_id" = SessionId, Path, description = "The session."), crate::idempotency::KeyHeader),
+    responses(
+        (status = 200, description = "The session.", body = Session),
+        (status = 404, description = "There is no such session.", body = lap_platform::model::ErrorBody),
+        (status = 409, description = "It is not running.", body = lap_platform::model::ErrorBody),
+    )
+)]
+pub(super) async fn abort(
+    can: Can<Operate>,
+    State(state): State<AppState>,
+    SessionPath(id): SessionPath,
+    _: NoBody,
+) -> Result<Json<Session>, ApiError> {
+    let session = state.sessions().abort(id).await?;
+    Ok(Json(with_token(session, &can.principal, &state)?))
+}
+
+/// A session with a fresh token for its terminal, for whoever may type there.
+pub(super) fn with_token(
+    session: Session,
+    principal: &Principal,
+    state: &AppState,
+) -> Result<Session, ApiError> {
+    let opens = session.tty_url.is_some() && principal.may_type(session.id);
+    let mint = || state.parts().tty_tokens.mint(session.id, Timestamp::now()).map_err(ApiError::internal);
+    let tty_token = opens.then(mint).transpose()?;
+    Ok(Session { tty_token, ..session })
+}

@@ -1,0 +1,18 @@
+//! The API as its clients meet it: a server in this process with a real database and real sandboxes, spoken to over
+//! loopback. Every answer is held against `openapi.json`.
+
+// What cannot be had in a test is a failure of it, in its helpers too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod agents;
+mod auth;
+mod bad_input;
+mod conformance;
+mod document;
+mod events;
+mod idempotency;
+mod limits;
+mod sessions;
+mod startup;
+mod support;
+mod terminal;

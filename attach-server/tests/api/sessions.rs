@@ -1,0 +1,249 @@
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{AGENTS, Api, SESSIONS};
+
+#[tokio::test]
+async fn a_session_comes_up_runs_commands_and_ends() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let made = api.post(&format!("{AGENTS}/{agent}/session"), &json!({ "title": "First" })).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    let made = made.json();
+    assert_eq!((&made["status"], &made["title"]), (&json!("creating"), &json!("First")));
+    let id = made["id"].as_str().unwrap();
+    let ready = api.until(id, |session| session["status"] == "ready").await;
+    assert_eq!(ready["tty_url"], format!("{SESSIONS}/{id}/tty"));
+    assert_eq!(ready["unconfined"], true);
+    assert!(ready["timings"].as_object().unwrap().contains_key("creating_sandbox"), "{ready:#}");
+    let path = format!("{SESSIONS}/{id}");
+
+    let listed = api.get(&format!("{SESSIONS}?agent_id={agent}&status=ready&search=fIR")).await.json();
+    assert_eq!((&listed["total"], &listed["data"][0]["id"]), (&json!(1), &json!(id)));
+    let agents = api.get(AGENTS).await.json();
+    assert_eq!(agents["data"][0]["session_count"], 1);
+    assert_eq!(agents["data"][0]["has_active_session"], true);
+
+    let command = json!({ "command": ["sh", "-c", "cat; echo err >&2; exit 3"], "stdin": "in" });
+    let ran = api.post(&format!("{path}/exec"), &command).await;
+    assert_eq!(
+        ran.json(),
+        json!({ "exit_code": 3, "stdout": "in", "stderr": "err\n", "truncated": false }),
+        "{}",
+        ran.text
+    );
+    let missing = api.post(&format!("{path}/exec"), &json!({ "command": ["no-such-program"] })).await;
+    assert_eq!(missing.faults(), ["command.0: invalid"]);
+    assert!(missing.text.contains("no-such-program"), "{}", missing.text);
+
+    let renamed = api.patch(&path, &json!({ "title": null })).await;
+    assert_eq!(renamed.json()["title"], Value::Null);
+    assert_eq!(api.send(api.request(Method::POST, &format!("{path}/abort"))).await.status, StatusCode::OK);
+
+    let stopped = api.send(api.request(Method::POST, &format!("{path}/stop"))).await;
+    assert_eq!(
+        (stopped.status, &stopped.json()["status"]),
+        (StatusCode::OK, &json!("dead")),
+        "{}",
+        stopped.text
+    );
+    let again = api.send(api.request(Method::POST, &format!("{path}/stop"))).await;
+    assert_eq!(again.status, StatusCode::OK, "stopping twice is no error");
+    for _ in 0..2 {
+        assert_eq!(api.delete(&path).await.status, StatusCode::NO_CONTENT);
+    }
+    let late = api.post(&format!("{path}/exec"), &json!({ "command": ["true"] })).await;
+    assert_eq!(late.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn a_session_is_restarted_with_the_same_agent() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let id = api.ready_session(&agent).await;
+    let path = format!("{SESSIONS}/{id}");
+    api.send(api.request(Method::POST, &format!("{path}/stop"))).await;
+    let restarted = api.send(api.request(Method::POST, &format!("{path}/restart"))).await;
+    assert_eq!(restarted.status, StatusCode::OK, "{}", restarted.text);
+    let ready = api.until(&id, |session| session["status"] == "ready").await;
+    assert_eq!(ready["agent_id"], agent.as_str());
+    api.delete(&path).await;
+}
+
+#[tokio::test]
+async fn a_session_outlives_its_server() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let id = api.ready_session(&agent).await;
+    let path = format!("{SESSIONS}/{id}");
+    let exec = json!({ "command": ["sh", "-c", "echo kept >> kept; cat kept"] });
+    assert_eq!(api.post(&format!("{path}/exec"), &exec).await.json()["stdout"], "kept\n");
+    let api = Api::start_in(api.stop().await, &[]).await;
+    let session = api.get(&path).await.json();
+    assert_eq!(session["status"], "ready", "{session:#}");
+    let again = api.post(&format!("{path}/exec"), &exec).await;
+    assert_eq!(again.json()["stdout"], "kept\nkept\n", "{}", again.text);
+    // Its terminal is recorded again by the new server.
+    api.until(&id, |session| session["recording"] == true).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_being_answered_when_the_server_stops_is_answered() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let id = api.ready_session(&agent).await;
+    let path = format!("{SESSIONS}/{id}/exec");
+    let begun = api.dir.path().join("begun").display().to_string();
+    assert_eq!(api.post(&path, &json!({ "command": ["mkfifo", begun] })).await.json()["exit_code"], 0);
+    // Says that it has begun, and ends only when it has been heard that the server is stopping.
+    let script = "echo > $0; cat $0; echo done";
+    let request =
+        api.request(Method::POST, &path).json(&json!({ "command": ["sh", "-c", script, begun] })).send();
+    let stopping = api.server().state().stopping().clone();
+    let stop = async {
+        tokio::fs::read(&begun).await.unwrap();
+        api.stop().await
+    };
+    let finish = async {
+        stopping.cancelled().await;
+        tokio::fs::write(&begun, "").await.unwrap();
+    };
+    let (answer, _home, ()) = tokio::join!(request, stop, finish);
+    let answer: Value = answer.unwrap().json().await.unwrap();
+    assert_eq!(answer["stdout"], "done\n", "{answer}");
+}
+
+#[tokio::test]
+async fn the_same_request_twice_makes_one_session() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let path = format!("{AGENTS}/{agent}/session");
+    let create = || api.send(api.request(Method::POST, &path).header("idempotency-key", "once"));
+    let (first, second) = tokio::join!(create(), create());
+    assert_eq!(first.status, StatusCode::OK, "{}", first.text);
+    assert_eq!(first.json()["id"], second.json()["id"]);
+    assert_eq!(api.get(SESSIONS).await.json()["total"], 1);
+    api.delete(&format!("{AGENTS}/{agent}")).await;
+}
+
+#[tokio::test]
+async fn an_agents_limit_and_its_end_are_its_sessions_too() {
+    let api = Api::start().await;
+    let body = json!({ "model": "m", "harness_id": "shell", "max_sessions": 1 });
+    let agent = api.post(AGENTS, &body).await.json()["id"].as_str().unwrap().to_owned();
+    let id = api.ready_session(&agent).await;
+    let second = api.send(api.request(Method::POST, &format!("{AGENTS}/{agent}/session"))).await;
+    assert_eq!(second.status, StatusCode::CONFLICT);
+    assert!(second.error().contains('1'), "{}", second.text);
+    assert_eq!(api.delete(&format!("{AGENTS}/{agent}")).await.status, StatusCode::NO_CONTENT);
+    let session = api.get(&format!("{SESSIONS}/{id}")).await.json();
+    assert_eq!(session["status"], "dead", "{session:#}");
+    let sandboxes = api.server().state().sessions().runtime().list().await.unwrap();
+    assert!(sandboxes.is_empty(), "{sandboxes:?}");
+}
+
+#[tokio::test]
+async fn a_session_of_nobody_is_not_found() {
+    let api = Api::start().await;
+    let nobody = "0197c0de-0000-7000-8000-000000000000";
+    let made = api.send(api.request(Method::POST, &format!("{AGENTS}/{nobody}/session"))).await;
+    assert_eq!(made.status, StatusCode::NOT_FOUND);
+    assert!(made.error().contains(nobody), "{}", made.text);
+    for rest in ["/stop", "/restart", "/abort"] {
+        let answer = api.send(api.request(Method::POST, &format!("{SESSIONS}/{nobody}{rest}"))).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{rest}");
+    }
+    for rest in ["/recording", "/log", "/sandbox_logs", "/diagnose", "/events"] {
+        let answer = api.get(&format!("{SESSIONS}/{nobody}{rest}")).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{rest}");
+    }
+    let exec = api.post(&format!("{SESSIONS}/{nobody}/exec"), &json!({ "command": ["true"] })).await;
+    assert_eq!(exec.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_session_request_is_told_at_once() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let path = format!("{AGENTS}/{agent}/session");
+    let body = json!({
+        "titel": "x", "env_vars": { "OK": 1 },
+        "initial_attachments": [{ "mime_type": "image/png" }, { "mime_type": "text/html", "base64": "AAAA" }],
+    });
+    let mut faults = api.post(&path, &body).await.faults();
+    faults.sort();
+    let expected = [
+        "env_vars.OK: invalid_type",
+        "initial_attachments.0.base64: required",
+        "initial_attachments.1.mime_type: invalid",
+        "titel: unknown_field",
+    ];
+    assert_eq!(faults, expected);
+    assert_eq!(
+        api.post(&path, &json!({ "env_vars": { "LAP_X": "" } })).await.faults(),
+        ["env_vars.LAP_X: reserved"]
+    );
+    assert_eq!(api.get(SESSIONS).await.json()["total"], 0);
+    // Attachments may be larger than any other body.
+    let picture = "A".repeat(2 * 1024 * 1024);
+    let body = json!({ "initial_attachments": [{ "mime_type": "image/png", "base64": picture }] });
+    let made = api.post(&path, &body).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    api.delete(&format!("{AGENTS}/{agent}")).await;
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_be_started_is_diagnosed() {
+    let api = Api::start().await;
+    let body = json!({ "model": "m", "harness_id": "codex" });
+    let agent = api.post(AGENTS, &body).await.json()["id"].as_str().unwrap().to_owned();
+    let made = api.send(api.request(Method::POST, &format!("{AGENTS}/{agent}/session"))).await.json();
+    let id = made["id"].as_str().unwrap();
+    let failed = api.until(id, |session| session["status"] == "failed").await;
+    assert!(failed["failure_reason"].as_str().unwrap().contains("codex"), "{failed:#}");
+    let diagnosis = api.get(&format!("{SESSIONS}/{id}/diagnose")).await.json();
+    assert_eq!(diagnosis["session"]["status"], "failed");
+    assert_eq!(diagnosis["agent"]["id"], agent.as_str());
+    let issue = &diagnosis["detected_issues"][0];
+    assert_eq!(issue["severity"], "high", "{diagnosis:#}");
+    assert!(issue["evidence"].as_str().unwrap().contains("codex"), "{diagnosis:#}");
+}
+
+#[tokio::test]
+async fn harnesses_say_whether_they_can_be_started() {
+    let api = Api::start().await;
+    let all = api.get("/api/v1/managed_agents/harnesses").await.json();
+    let of = |id: &str| {
+        let rows = all["data"].as_array().unwrap();
+        rows.iter().find(|row| row["id"] == id).unwrap_or_else(|| panic!("no {id}: {all:#}")).clone()
+    };
+    assert_eq!((&of("shell")["available"], &of("shell")["program"]), (&json!(true), &json!("/bin/sh")));
+    assert_eq!(of("codex")["available"], false);
+    assert!(of("codex")["install"].is_string());
+    assert_eq!(all["data"][0]["available"], true, "those that can be started come first");
+}
+
+#[tokio::test]
+async fn metrics_tell_of_requests_and_sessions() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let id = api.ready_session(&agent).await;
+    let spawned = "session_spawn_total{path=\"cold\",result=\"ready\"} 1";
+    // The watcher counts what the feed tells it, at its own pace.
+    let counted = async {
+        while !api.get("/api/v1/metrics").await.text.contains(spawned) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::support::PATIENCE, counted).await.unwrap();
+    let metrics = api.get("/api/v1/metrics").await.text;
+    let created = format!("method=\"POST\",route=\"{AGENTS}\",code=\"201\"}} 1");
+    assert!(metrics.contains(&created), "{metrics}");
+    assert!(
+        metrics.contains("session_phase_duration_seconds_count{phase=\"creating_sandbox\"} 1"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("http_requests_in_flight 1"), "this one");
+    assert!(!metrics.contains(&id), "no ids in labels");
+    api.delete(&format!("{AGENTS}/{agent}")).await;
+}

@@ -1,0 +1,210 @@
+use std::process::Stdio;
+
+use lap_attach_server::Server;
+use reqwest::StatusCode;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::support::{AGENTS, Api, Home, KEY, PATIENCE, config, environment, options};
+
+/// The real binary under the settings of a test.
+fn binary(dir: &Home, settings: &[(&str, &str)], arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lap-server"));
+    command.args(arguments).env_clear().kill_on_drop(true);
+    command.envs(environment(dir, settings).iter());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running server: the process, its address, and what it has logged.
+struct Running {
+    child: Child,
+    url: String,
+    log: JoinSet<String>,
+}
+
+/// Starts it and waits until it says that it listens.
+async fn started(dir: &Home, settings: &[(&str, &str)]) -> Running {
+    let mut child = binary(dir, settings, &[]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut seen = String::new();
+    let listening = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            seen.push_str(&line);
+            seen.push('\n');
+            if line.contains("listening") {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, listening).await.unwrap();
+    assert!(seen.contains("listening"), "{seen}");
+    let mut log = JoinSet::new();
+    log.spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+        seen
+    });
+    let server = std::fs::read_to_string(dir.path().join("state/server.json")).unwrap();
+    let server: serde_json::Value = serde_json::from_str(&server).unwrap();
+    assert_eq!(server["pid"], child.id().unwrap());
+    Running { child, url: server["url"].as_str().unwrap().to_owned(), log }
+}
+
+impl Running {
+    /// Ends it as a service manager does, and gives all it has logged.
+    async fn terminate(mut self) -> String {
+        let pid = rustix::process::Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
+        assert!(status.success(), "{status}");
+        self.log.join_next().await.unwrap().unwrap()
+    }
+}
+
+fn http() -> reqwest::Client {
+    // Installs the process's cryptography, without which no client can be built.
+    lap_platform::client::Client::new("http://127.0.0.1", None).unwrap();
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_data_names_the_first() {
+    let api = Api::start().await;
+    let second = Server::start(config(&api.dir, &[]), options()).await;
+    let error = second.err().unwrap().to_string();
+    assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+    assert!(error.contains("lap down"), "{error}");
+    assert_eq!(api.get(AGENTS).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_made_is_named() {
+    let dir = Home::new();
+    std::fs::write(dir.path().join("data"), "a file").unwrap();
+    let error = Server::start(config(&dir, &[]), options()).await.err().unwrap().to_string();
+    assert!(error.contains("/data") && error.contains("LAP_DATA_DIR"), "{error}");
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let api = Api::start().await;
+    let port = api.server().address().port().to_string();
+    let dir = Home::new();
+    let error = Server::start(config(&dir, &[("PORT", &port)]), options()).await.err().unwrap().to_string();
+    assert!(error.contains(&port) && error.contains("PORT"), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_made_is_there_after_a_restart() {
+    let api = Api::start().await;
+    let id = api.agent("lasting").await;
+    let dir = api.stop().await;
+    assert!(!dir.path().join("state/server.json").exists());
+    let api = Api::start_in(dir, &[]).await;
+    assert_eq!(api.get(&format!("{AGENTS}/{id}")).await.json()["name"], "lasting");
+}
+
+#[tokio::test]
+async fn the_binary_serves_until_sigterm_and_takes_its_traces_away() {
+    let dir = Home::new();
+    let running = started(&dir, &[]).await;
+    let get = |path: &str| http().get(format!("{}{path}", running.url)).bearer_auth(KEY).send();
+    assert_eq!(get(AGENTS).await.unwrap().status(), StatusCode::OK);
+    // A stream that is open does not hold the server back.
+    let stream = get("/api/v1/managed_agents/events").await.unwrap();
+    running.terminate().await;
+    assert!(!dir.path().join("state/server.json").exists());
+    drop(stream);
+}
+
+#[tokio::test]
+async fn no_token_and_no_secret_is_logged() {
+    let dir = Home::new();
+    let running = started(&dir, &[("LAP_LOG", "trace")]).await;
+    let url = &running.url;
+    let secret = "sk-this-is-never-to-be-seen-in-any-log";
+    let in_query = format!("{url}/api/v1/managed_agents/attach?token={secret}");
+    assert_eq!(http().get(in_query).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let in_header = http().get(format!("{url}{AGENTS}")).bearer_auth(secret).send().await.unwrap();
+    assert_eq!(in_header.status(), StatusCode::UNAUTHORIZED);
+    let body = serde_json::json!({ "model": "m", "env_vars": { "TOKEN": secret }, "oops": secret });
+    let refused = http().post(format!("{url}{AGENTS}")).bearer_auth(KEY).json(&body).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    assert!(!refused.text().await.unwrap().contains(secret), "faults name fields and never show values");
+    let log = running.terminate().await;
+    assert!(log.contains("path=/api/v1/managed_agents/attach"), "{log}");
+    for hidden in [secret, KEY] {
+        assert!(
+            !log.contains(hidden),
+            "{}",
+            log.lines().find(|line| line.contains(hidden)).unwrap_or_default()
+        );
+    }
+}
+
+#[tokio::test]
+async fn all_faults_of_a_configuration_are_told_at_once() {
+    let dir = Home::new();
+    let settings = [("PORT", "many"), ("MASTER_KEY", "short"), ("LAP_LOG_FORMAT", "xml")];
+    let output = binary(&dir, &settings, &["--check-config"]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    for name in ["PORT", "MASTER_KEY", "LAP_LOG_FORMAT"] {
+        assert!(text.contains(name), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_is_shown_with_its_secrets_masked() {
+    let dir = Home::new();
+    let output = binary(&dir, &[], &["--check-config", "--port", "4999"]).output().await.unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("4999") && !text.contains(KEY), "{text}");
+    assert!(!dir.path().join("data").exists(), "checking writes nothing");
+}
+
+/// Runs the binary with its data on a file system of its own, prepared by this shell command: `$0` is the directory.
+/// `None` where this machine lets nobody make one.
+async fn on_own_file_system(prepare: &str) -> Option<(Option<i32>, String)> {
+    let dir = Home::new();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let run = |script: String| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).arg(&data);
+        command.env_clear().envs(environment(&dir, &[]).iter()).kill_on_drop(true);
+        command
+    };
+    let possible = run("mount -t tmpfs none \"$0\"".to_owned()).output().await;
+    if !possible.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this machine lets no file system be mounted in a namespace");
+        return None;
+    }
+    let server = env!("CARGO_BIN_EXE_lap-server");
+    let output = run(format!("{prepare} && exec {server}")).output();
+    let output = timeout(PATIENCE, output).await.unwrap().unwrap();
+    Some((output.status.code(), String::from_utf8(output.stderr).unwrap()))
+}
+
+#[tokio::test]
+async fn a_read_only_data_directory_is_named_with_what_to_do() {
+    let prepare = "mount -t tmpfs -o ro,mode=700 none \"$0\"";
+    let Some((code, text)) = on_own_file_system(prepare).await else { return };
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("/data") && text.contains("Read-only") && text.contains("LAP_DATA_DIR"), "{text}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_with_what_to_do() {
+    // Room for the lock and the keys, and not for the database.
+    let prepare = "mount -t tmpfs -o size=16k,mode=700 none \"$0\"";
+    let Some((code, text)) = on_own_file_system(prepare).await else { return };
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("/data/lap.db") && text.contains("space"), "{text}");
+}

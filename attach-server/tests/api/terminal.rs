@@ -1,0 +1,146 @@
+use futures_util::{SinkExt as _, StreamExt as _};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::support::{AGENTS, Api, KEY, PATIENCE, SESSIONS};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Opens a WebSocket; where it is refused, the answer's status and body.
+async fn open(api: &Api, path: &str, headers: &[(&'static str, &str)]) -> Result<Socket, (u16, String)> {
+    let mut request = format!("{}{path}", api.url.replace("http", "ws")).into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    match timeout(PATIENCE, connect_async(request)).await.unwrap() {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(response)) => {
+            let body = response.body().clone().unwrap_or_default();
+            Err((response.status().as_u16(), String::from_utf8_lossy(&body).into_owned()))
+        }
+        Err(error) => panic!("{path}: {error}"),
+    }
+}
+
+/// Reads output until it has this text.
+async fn until(socket: &mut Socket, text: &str) -> String {
+    let mut seen = String::new();
+    let reading = async {
+        while !seen.contains(text) {
+            match socket.next().await {
+                Some(Ok(Message::Binary(bytes))) => seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Some(Ok(_)) => {}
+                other => panic!("{other:?} after {seen:?}"),
+            }
+        }
+    };
+    let done = timeout(PATIENCE, reading).await;
+    assert!(done.is_ok(), "no {text:?} in {seen:?}");
+    seen
+}
+
+#[tokio::test]
+async fn a_terminal_is_typed_into_with_the_sessions_own_token_and_its_log_tells_of_it() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let id = api.ready_session(&agent).await;
+    let session = api.get(&format!("{SESSIONS}/{id}")).await.json();
+    let (url, token) = (session["tty_url"].as_str().unwrap(), session["tty_token"].as_str().unwrap());
+    let mut socket = open(&api, &format!("{url}?token={token}"), &[]).await.unwrap();
+    // At once: what is typed before the first screen is typed when there is one.
+    socket.send(Message::text("echo mark-$((40+2))\r")).await.unwrap();
+    until(&mut socket, "mark-42").await;
+
+    // Recorded off the way to the viewers: it is there a moment later.
+    let log = async {
+        loop {
+            let log = api.get(&format!("{SESSIONS}/{id}/log")).await;
+            assert_eq!(log.status, StatusCode::OK);
+            if log.text.contains("mark-42") {
+                return log.text;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let log = timeout(PATIENCE, log).await.unwrap();
+    assert!(log.lines().any(|line| line.ends_with("mark-42")), "{log:?}");
+    let cast = api.get(&format!("{SESSIONS}/{id}/recording")).await;
+    let header: Value = serde_json::from_str(cast.text.lines().next().unwrap()).unwrap();
+    assert_eq!(header["version"], 3);
+
+    let diagnosis = api.get(&format!("{SESSIONS}/{id}/diagnose")).await.json();
+    assert_eq!(diagnosis["harness"]["alive"], true, "{diagnosis:#}");
+    assert_eq!(diagnosis["sandbox"]["present"], true);
+    assert_eq!(diagnosis["detected_issues"], json!([]));
+    let lines = diagnosis["harness"]["last_output"].as_array().unwrap();
+    assert!(lines.iter().any(|line| line.as_str().unwrap().ends_with("mark-42")), "{diagnosis:#}");
+    assert_eq!(api.get(&format!("{SESSIONS}/{id}/sandbox_logs?tailLines=5")).await.status, StatusCode::OK);
+    api.delete(&format!("{AGENTS}/{agent}")).await;
+}
+
+#[tokio::test]
+async fn a_terminals_token_opens_that_terminal_and_no_other() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let (one, other) = (api.ready_session(&agent).await, api.ready_session(&agent).await);
+    let session = api.get(&format!("{SESSIONS}/{one}")).await.json();
+    let token = session["tty_token"].as_str().unwrap();
+    let bearer = format!("Bearer {token}");
+    let refused = open(&api, &format!("{SESSIONS}/{other}/tty?token={token}"), &[]).await;
+    assert_eq!(refused.map(drop).unwrap_err().0, 403);
+    assert!(open(&api, &format!("{SESSIONS}/{one}/tty"), &[("authorization", &bearer)]).await.is_ok());
+    for (path, status) in [
+        (format!("{SESSIONS}/{one}/tty"), 401),
+        (format!("{SESSIONS}/{one}/tty?token=wrong"), 401),
+        (format!("{SESSIONS}/{one}/tty?token={token}x"), 401),
+        (format!("{SESSIONS}/0197c0de-0000-7000-8000-000000000000/tty?token={KEY}"), 404),
+        ("/api/v1/managed_agents/attach".to_owned(), 401),
+    ] {
+        let refused = open(&api, &path, &[]).await.map(drop).unwrap_err();
+        assert_eq!(refused.0, status, "{path}: {}", refused.1);
+    }
+    // A wrong header does not spoil a right token in the query: clients send both.
+    let both =
+        open(&api, &format!("{SESSIONS}/{one}/tty?token={token}"), &[("authorization", "Bearer wrong")])
+            .await;
+    assert!(both.is_ok());
+    api.delete(&format!("{AGENTS}/{agent}")).await;
+}
+
+#[tokio::test]
+async fn the_attach_socket_wants_its_subprotocol_and_its_own_pages() {
+    let api = Api::start().await;
+    let key = format!("Bearer {KEY}");
+    let path = "/api/v1/managed_agents/attach";
+    let subprotocol = ("sec-websocket-protocol", "lap.attach.v1");
+    let refused = open(&api, path, &[("authorization", &key)]).await.map(drop).unwrap_err();
+    assert_eq!(refused.0, 400);
+    assert!(refused.1.contains("lap.attach.v1"), "{}", refused.1);
+    let headers = [("authorization", key.as_str()), subprotocol, ("origin", "https://evil.example")];
+    assert_eq!(open(&api, path, &headers).await.map(drop).unwrap_err().0, 403);
+    assert!(open(&api, path, &[("authorization", &key), subprotocol]).await.is_ok());
+}
+
+#[tokio::test]
+async fn plain_requests_to_a_socket_are_told_what_it_is() {
+    let api = Api::start().await;
+    let answer = api.get("/api/v1/managed_agents/attach").await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.error().contains("WebSocket"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn sockets_beyond_the_limit_are_refused_in_http() {
+    let api = Api::start_with(&[("LAP_ATTACH_SOCKETS", "1")]).await;
+    let key = format!("Bearer {KEY}");
+    let headers = [("authorization", key.as_str()), ("sec-websocket-protocol", "lap.attach.v1")];
+    let path = "/api/v1/managed_agents/attach";
+    let _first = open(&api, path, &headers).await.unwrap();
+    let refused = open(&api, path, &headers).await.map(drop).unwrap_err();
+    assert_eq!(refused.0, 429, "{}", refused.1);
+}

@@ -1,0 +1,7 @@
+//! The hub over a real keeper and real programs: who is sent what, and what survives.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
+
+mod people;
+mod stream;
+mod trouble;
+mod world;
