@@ -1,0 +1,191 @@
+//! Several sessions side by side.
+
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use lap_platform::client::attach::AttachClient;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use tokio::time::Instant;
+
+use super::{AttachError, AttachOptions, Ending};
+use crate::panes::{Effect, PaneEvent, PaneStyle, Panes, Place, ShownCursor, write_line};
+use crate::terminal::{Inputs, Screen, TermInput};
+
+/// The least time between two frames.
+const FRAME_GAP: Duration = Duration::from_millis(8);
+/// Events taken before a frame that is due.
+const DRAIN: usize = 256;
+/// How long a message stands.
+const NOTICE_TIME: Duration = Duration::from_secs(4);
+
+struct Many<'a> {
+    screen: &'a Screen,
+    client: AttachClient,
+    panes: Panes,
+    style: PaneStyle,
+    notice: Option<(String, Instant)>,
+    left: bool,
+    dirty: bool,
+}
+
+pub(super) async fn run(options: &AttachOptions, client: AttachClient) -> Result<Ending, AttachError> {
+    let screen = Screen::enter()?;
+    let mut terminal = screen.terminal()?;
+    let mut inputs = Inputs::new(screen.tty())?;
+    let size = terminal.size()?;
+    let mut many = Many {
+        screen: &screen,
+        client,
+        panes: Panes::new(options.panes.clone()),
+        style: PaneStyle::default(),
+        notice: None,
+        left: false,
+        dirty: true,
+    };
+    let effects = many.panes.set_area(panes_area(Rect::new(0, 0, size.width, size.height)));
+    many.effects(effects)?;
+    for session in &options.sessions {
+        let effects = many.panes.open(session.clone(), options.mode(), Place::Anywhere);
+        many.effects(effects)?;
+    }
+    let mut drawn: Option<Instant> = None;
+    while !many.left {
+        for _ in 0..DRAIN {
+            let Some(event) = many.client.next().now_or_never() else { break };
+            many.pane_event(PaneEvent::Attach(event))?;
+        }
+        many.dirty |= many.panes.take_dirty();
+        let mut due = None;
+        if many.dirty {
+            let next = drawn.map(|at| at + FRAME_GAP).filter(|at| *at > Instant::now());
+            if next.is_none() {
+                let mut shape = None;
+                terminal.draw(|frame| {
+                    let cursor = many.draw(frame);
+                    if let Some(cursor) = cursor {
+                        frame.set_cursor_position(cursor.position);
+                    }
+                    shape = cursor.map(|cursor| cursor.shape);
+                })?;
+                if let Some(shape) = shape {
+                    screen.cursor_style(shape)?;
+                }
+                many.dirty = false;
+                drawn = Some(Instant::now());
+            }
+            due = next;
+        }
+        let notice = many.notice.as_ref().map(|(_, until)| *until);
+        let panes = many.panes.deadline().map(Instant::from_std);
+        let deadline = [due, notice, panes].into_iter().flatten().min();
+        let sleep = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            input = inputs.next() => match input {
+                None => return Err(AttachError::Signal),
+                Some(TermInput::Event(event)) => many.pane_event(PaneEvent::Input(event))?,
+                Some(TermInput::Resize(size)) => {
+                    let effects = many.panes.set_area(panes_area(Rect::new(0, 0, size.cols, size.rows)));
+                    many.effects(effects)?;
+                }
+                Some(TermInput::Stop) => {
+                    screen.suspend()?;
+                    terminal.clear()?;
+                    many.dirty = true;
+                }
+            },
+            event = many.client.next() => many.pane_event(PaneEvent::Attach(event))?,
+            () = sleep => many.time()?,
+        }
+    }
+    Ok(Ending::Left)
+}
+
+/// All but the last row.
+fn panes_area(screen: Rect) -> Rect {
+    Rect { height: screen.height.saturating_sub(1), ..screen }
+}
+
+impl Many<'_> {
+    fn pane_event(&mut self, event: PaneEvent) -> Result<(), AttachError> {
+        let effects = self.panes.handle(event, std::time::Instant::now());
+        self.effects(effects)
+    }
+
+    fn effects(&mut self, effects: Vec<Effect>) -> Result<(), AttachError> {
+        for effect in effects {
+            match effect {
+                Effect::Attach(command) => {
+                    if let Err(error) = self.client.command(command) {
+                        // A channel that has ended meanwhile says so itself.
+                        if matches!(error, lap_platform::client::attach::CommandError::InputFull(_)) {
+                            self.tell(error.to_string());
+                        }
+                    }
+                }
+                Effect::Copy(text) => {
+                    let copied = self.screen.copy(&text)?;
+                    let lines = text.lines().count();
+                    self.tell(if copied {
+                        format!("copied {lines} lines")
+                    } else {
+                        "too much to copy".into()
+                    });
+                }
+                Effect::Notice(text) => self.tell(text),
+                Effect::Bell => self.screen.bell()?,
+                Effect::KeyboardFlags(flags) => self.screen.keyboard_flags(flags)?,
+                Effect::MouseMotion(on) => self.screen.mouse_motion(on)?,
+                Effect::Choose(_) => self.tell("`lap`'s dashboard opens more sessions".into()),
+                Effect::Restart(session) => {
+                    self.tell(format!("`lap sessions restart {}` starts it again", session.name));
+                }
+                Effect::Reconnect => self.client.retry_now(),
+                Effect::Leave | Effect::Empty => self.left = true,
+            }
+        }
+        self.client.send_now();
+        Ok(())
+    }
+
+    fn tell(&mut self, text: String) {
+        self.notice = Some((text, Instant::now() + NOTICE_TIME));
+        self.dirty = true;
+    }
+
+    fn time(&mut self) -> Result<(), AttachError> {
+        if self.notice.as_ref().is_some_and(|(_, until)| *until <= Instant::now()) {
+            self.notice = None;
+            self.dirty = true;
+        }
+        self.pane_event(PaneEvent::Tick)
+    }
+
+    fn draw(&self, frame: &mut ratatui::Frame<'_>) -> Option<ShownCursor> {
+        let area = frame.area();
+        let buf = frame.buffer_mut();
+        let cursor = self.panes.render(buf, &self.style);
+        if area.height > 0 {
+            let hints = self.panes.hints();
+            let text = if let Some((notice, _)) = &self.notice {
+                notice.clone()
+            } else if hints.is_empty() {
+                format!(
+                    "{} then: d leaves · z zooms · ←↓↑→ go · any other key lists all",
+                    self.panes.prefix_name()
+                )
+            } else {
+                hints.iter().map(|(keys, doc)| format!("{keys} {doc}")).collect::<Vec<_>>().join(" · ")
+            };
+            let style = if self.notice.is_some() { self.style.warning } else { Style::new() };
+            write_line(buf, Rect { y: area.bottom() - 1, height: 1, ..area }, &format!(" {text}"), style);
+        }
+        cursor
+    }
+}

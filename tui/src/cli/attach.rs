@@ -1,0 +1,213 @@
+//! Into terminals: `lap <agent>`, `lap attach`, and the dashboard.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use lap_platform::client::Client;
+use lap_platform::client::attach::{Credentials, Endpoint};
+use lap_platform::model::{CreateSession, Session, SessionStatus};
+use lap_wire::control::ErrorCode;
+
+use super::args::AttachArgs;
+use super::connect::{App, Target};
+use super::contexts::LOCAL;
+use super::fault::{Exit, Fault};
+use super::print::note;
+use super::resolve::{self, describe};
+use super::session_use::start_and_wait;
+use crate::attach_cmd::{self, AttachError, AttachOptions, Ending};
+use crate::dashboard::app::{Connection, Locate, Start, start};
+use crate::dashboard::key::Key;
+use crate::panes::{ColorDepth, PaneSession, PanesConfig};
+use crate::{embed, term_input};
+
+/// What is left to do once it is known with whom: it takes the terminal, on a runtime of its own with one thread, where
+/// a key goes to the socket without waking another.
+pub(super) enum Next {
+    /// Nothing.
+    Done,
+    /// Attach.
+    Attach {
+        options: Box<AttachOptions>,
+        /// End as the program does.
+        exit_status: bool,
+    },
+    /// Show the dashboard.
+    Dashboard(Box<Start>),
+}
+
+/// `lap <agent>`: its live session, or a new one; asks when several are live.
+pub(super) async fn agent(app: &App, meant: &str, new: bool) -> Result<Next, Fault> {
+    needs_terminal()?;
+    let client = app.connect().await?;
+    let agent = resolve::agent(&client, meant).await?.agent;
+    let mut live = if new { Vec::new() } else { resolve::live_sessions(&client, agent.id).await? };
+    let session = match (live.len(), live.pop()) {
+        (_, None) => start_and_wait(&client, agent.id, &CreateSession::default()).await?,
+        (1, Some(only)) => only,
+        (_, Some(last)) => {
+            live.push(last);
+            choose(&agent.name, live)?
+        }
+    };
+    let sessions = vec![PaneSession { id: session.id.to_string(), name: agent.name }];
+    Ok(Next::Attach { options: Box::new(options(app, &client, sessions, false)?), exit_status: false })
+}
+
+/// `lap attach`: one or many, side by side.
+pub(super) async fn attach(app: &App, args: AttachArgs) -> Result<Next, Fault> {
+    needs_terminal()?;
+    if args.exit_status && args.sessions.len() > 1 {
+        return Err(Fault::usage("--exit-status is for one session"));
+    }
+    let client = app.connect().await?;
+    let mut sessions = Vec::new();
+    for meant in &args.sessions {
+        let mut session = resolve::session(&client, meant).await?;
+        if !session.status.is_live() {
+            if !args.resume {
+                return Err(not_live(meant, &session));
+            }
+            session = client.restart_session(session.id).await?;
+        }
+        let agent = client.agent(session.agent_id).await;
+        let name = session.title.clone().or_else(|| agent.ok().map(|agent| agent.name));
+        let id = session.id.to_string();
+        sessions.push(PaneSession { name: name.unwrap_or_else(|| id.clone()), id });
+    }
+    let options = options(app, &client, sessions, args.view)?;
+    Ok(Next::Attach { options: Box::new(options), exit_status: args.exit_status })
+}
+
+/// `lap`.
+pub(super) async fn dashboard(app: &App) -> Result<Next, Fault> {
+    if !on_terminal() {
+        return Err(Fault::usage("the dashboard needs a terminal on standard input and output")
+            .hint("`lap --help` shows the commands that work without one"));
+    }
+    let client = app.connect().await?;
+    let context = match app.target()? {
+        Target::Local => LOCAL.to_owned(),
+        Target::Context(name) => name,
+        Target::Url(url) => url,
+    };
+    let locate = locate(app, &client)?;
+    Ok(Next::Dashboard(Box::new(Start { context, locate, open: None })))
+}
+
+/// Does what is left.
+pub(super) fn finish(app: &App, next: Next) -> Result<ExitCode, Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match next {
+        Next::Done => Ok(ExitCode::SUCCESS),
+        Next::Attach { options, exit_status } => {
+            let ending = runtime.block_on(attach_cmd::run(*options)).map_err(|error| refused(&error))?;
+            match ending {
+                Ending::Exited(status) if exit_status => Ok(ExitCode::from(attach_cmd::exit_code(&status))),
+                Ending::Left | Ending::Exited(_) => Ok(ExitCode::SUCCESS),
+                Ending::Closed(reason) => Err(Fault::new(Exit::Failed, reason)),
+            }
+        }
+        Next::Dashboard(with) => {
+            let farewell = runtime
+                .block_on(start(&app.config, *with))
+                .map_err(|error| Fault::new(Exit::Failed, error.to_string()))?;
+            app.printer.line(&farewell.to_string())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn refused(error: &AttachError) -> Fault {
+    let exit = match error {
+        AttachError::NoSession => Exit::Usage,
+        AttachError::Refused(refusal) => match refusal.code {
+            ErrorCode::NotFound => Exit::NotFound,
+            ErrorCode::NotAllowed => Exit::NotAllowed,
+            _ => Exit::Failed,
+        },
+        AttachError::Terminal(_) | AttachError::Signal => Exit::Failed,
+    };
+    Fault::new(exit, error.to_string())
+}
+
+fn options(
+    app: &App,
+    client: &Client,
+    sessions: Vec<PaneSession>,
+    view: bool,
+) -> Result<AttachOptions, Fault> {
+    let find = locate(app, client)?;
+    let locate = move || {
+        let Connection { url, key } = find()?;
+        Ok(Endpoint { url, credentials: key.map_or(Credentials::None, Credentials::Bearer) })
+    };
+    let prefix = app.config.interface.prefix.parse::<Key>();
+    let prefix = prefix.map_err(|error| Fault::usage(format!("ui.prefix: {error}")))?;
+    let panes = PanesConfig {
+        prefix: term_input::Key::from(prefix),
+        depth: color_depth(app),
+        ..PanesConfig::default()
+    };
+    let user = app.config.environment.filled("USER").unwrap_or("lap").to_owned();
+    Ok(AttachOptions { sessions, view, panes, name: user, locate: Box::new(locate) })
+}
+
+fn color_depth(app: &App) -> ColorDepth {
+    let environment = &app.config.environment;
+    match environment.get("COLORTERM") {
+        _ if app.global.no_color || environment.no_color() => ColorDepth::Mono,
+        Some("truecolor" | "24bit") => ColorDepth::True,
+        _ => ColorDepth::Palette,
+    }
+}
+
+/// Where the server is, asked anew after every loss of the connection: this machine's own may have been started again
+/// at another port.
+fn locate(app: &App, client: &Client) -> Result<Locate, Fault> {
+    let known = Connection { url: client.base().to_owned(), key: client.key().map(str::to_owned) };
+    if app.target()? != Target::Local {
+        return Ok(Arc::new(move || Ok(known.clone())));
+    }
+    let config = app.config.clone();
+    Ok(Arc::new(move || {
+        let url = embed::announced(&config).unwrap_or_else(|| known.url.clone());
+        Ok(Connection { url, key: known.key.clone() })
+    }))
+}
+
+fn not_live(meant: &str, session: &Session) -> Fault {
+    let state = match session.status {
+        SessionStatus::Failed => "did not come up",
+        _ => "has ended",
+    };
+    let why = session.failure_reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    Fault::new(Exit::Failed, format!("the session {meant} {state}{why}"))
+        .hint("`--resume` starts it again first; `lap sessions logs` shows what it printed")
+}
+
+fn on_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+fn needs_terminal() -> Result<(), Fault> {
+    if on_terminal() {
+        return Ok(());
+    }
+    Err(Fault::usage("attaching needs a terminal on standard input and output")
+        .hint("`lap sessions exec` and `lap sessions logs` work without one"))
+}
+
+/// Which of several live sessions; by its number.
+fn choose(agent: &str, live: Vec<Session>) -> Result<Session, Fault> {
+    note(&format!("{agent} has {} live sessions:", live.len()))?;
+    for (at, session) in live.iter().enumerate() {
+        note(&format!("  {}  {}", at + 1, describe(session)))?;
+    }
+    write!(std::io::stderr(), "which one? [1-{}] ", live.len())?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    let chosen = answer.trim().parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+    chosen.and_then(|at| live.into_iter().nth(at)).ok_or_else(|| Fault::new(Exit::Failed, "none was chosen"))
+}

@@ -1,0 +1,149 @@
+//! The command line: `lap` and all its commands.
+//!
+//! [`main`] reads the arguments, loads the configuration, runs one command and turns its outcome into an exit code.
+//! Commands return a `Fault` or nothing; what they print goes through one `Printer`.
+
+mod agent_form;
+mod agents;
+mod args;
+mod attach;
+mod config_cmd;
+mod connect;
+mod contexts;
+mod contexts_cmd;
+mod doctor;
+mod fault;
+mod print;
+mod resolve;
+mod serve;
+mod session_use;
+mod sessions;
+mod table;
+mod watch;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use lap_platform::config::{Config, Environment, LoadOptions};
+
+use args::{Cli, Command};
+use attach::Next;
+use connect::App;
+use fault::{Exit, Fault};
+use print::Printer;
+
+/// The hidden subcommand: this program is then the keeper of a sandbox on this machine.
+const KEEPER: &str = "__keeper";
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    // The hidden ones first: they have nothing of a command line for people.
+    let mut words = std::env::args_os().skip(1);
+    match words.next() {
+        Some(word) if word == KEEPER => return keeper(words),
+        Some(word) if word == crate::embed::SUBCOMMAND => return background(words.next().map(PathBuf::from)),
+        _ => {}
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version come here too, and end well.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
+        }
+    };
+    match run(cli) {
+        Ok(code) => code,
+        Err(fault) => {
+            // Nowhere is left to say it where standard error is gone.
+            let _ = print::note(&format!("lap: {fault}"));
+            fault.exit_code()
+        }
+    }
+}
+
+fn keeper(words: impl Iterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(u8::try_from(lap_keeper::main(words)).unwrap_or(1))
+}
+
+fn background(file: Option<PathBuf>) -> ExitCode {
+    match crate::embed::background(file) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Its starter has been told, and its standard error is the log.
+        Err(error) => {
+            let _ = print::note(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Fault> {
+    if let (Some(agent), Some(_)) = (&cli.agent, &cli.command) {
+        return Err(Fault::usage(format!("\"{agent}\" stands before a command"))
+            .hint("`lap --help` shows how it is meant"));
+    }
+    let file = cli.global.config.clone();
+    if let Some(Command::Completions { shell }) = cli.command {
+        clap_complete::generate(shell, &mut Cli::command(), "lap", &mut std::io::stdout());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(Command::Serve(args)) = &cli.command {
+        let config = load(serve::configuration(args, file))?;
+        if args.check_config {
+            Printer::new(&config.environment, true).text(&config.render())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        runtime()?.block_on(serve::serve(config))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = load(LoadOptions { environment: Environment::of_process(), file, flags: Vec::new() })?;
+    let printer = Printer::new(&config.environment, cli.global.no_color);
+    let app = App { config, global: cli.global, printer };
+    let runtime = runtime()?;
+    let next = runtime.block_on(command(&app, cli.command, cli.agent, cli.new));
+    // A read of standard input may still wait on a thread of its own: it is not waited for.
+    runtime.shutdown_background();
+    attach::finish(&app, next?)
+}
+
+async fn command(
+    app: &App,
+    command: Option<Command>,
+    agent: Option<String>,
+    new: bool,
+) -> Result<Next, Fault> {
+    let done = match command {
+        None => {
+            return match agent {
+                Some(agent) => attach::agent(app, &agent, new).await,
+                None => attach::dashboard(app).await,
+            };
+        }
+        Some(Command::Attach(args)) => return attach::attach(app, args).await,
+        Some(Command::Sessions(command)) => return sessions::run(app, command).await,
+        Some(Command::Agents(command)) => agents::run(app, command).await,
+        Some(Command::Login(args)) => contexts_cmd::login(app, args).await,
+        Some(Command::Logout { context }) => contexts_cmd::logout(app, context),
+        Some(Command::Context(command)) => contexts_cmd::run(app, command),
+        Some(Command::Config { command }) => config_cmd::run(app, command),
+        Some(Command::Down(args)) => serve::down(app, &args).await,
+        Some(Command::Doctor) => doctor::run(app).await,
+        // Done before there is a runtime.
+        Some(Command::Serve(_) | Command::Completions { .. }) => Ok(()),
+    };
+    done.map(|()| Next::Done)
+}
+
+fn load(options: LoadOptions) -> Result<Config, Fault> {
+    Config::load(options).map_err(|faults| Fault::usage(faults.to_string()))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::new(Exit::Failed, format!("cannot start: {error}")))
+}

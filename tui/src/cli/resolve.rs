@@ -1,0 +1,177 @@
+//! What a person calls an agent or a session: a name, an id, the beginning of one, a URL.
+
+use lap_platform::client::{AgentsQuery, Client, ClientError, SessionsQuery};
+use lap_platform::model::{AgentId, AgentRow, Session, SessionId, SessionStatus};
+use uuid::Uuid;
+
+use super::fault::{Exit, Fault};
+
+/// The shortest beginning of an id that is taken for one.
+const SHORTEST_PREFIX: usize = 4;
+/// Candidates that are listed.
+const LISTED: usize = 12;
+/// Characters of an id in tables: its milliseconds, so that two are alike only where they were made in the same one.
+const SHORT_ID: usize = 13;
+
+/// An id as tables show it; it resolves.
+pub(super) fn short_id(id: Uuid) -> String {
+    id.to_string().chars().take(SHORT_ID).collect()
+}
+
+/// The agent a person means.
+pub(super) async fn agent(client: &Client, meant: &str) -> Result<AgentRow, Fault> {
+    let none = || {
+        Fault::new(Exit::NotFound, format!("there is no agent {meant}"))
+            .hint("`lap agents ls` shows them, `lap agents create` makes one")
+    };
+    if let Some(id) = id_of(client, meant, "agents")? {
+        let name = client.agent(AgentId(id)).await.map_err(|error| or_not_there(error, none()))?.name;
+        let named = AgentsQuery { name: Some(name), ..AgentsQuery::default() };
+        let rows = client.all_agents(&named).await?;
+        return rows.into_iter().find(|row| row.agent.id == AgentId(id)).ok_or_else(none);
+    }
+    let exact = AgentsQuery { name: Some(meant.to_owned()), ..AgentsQuery::default() };
+    if let Some(row) = client.all_agents(&exact).await?.pop() {
+        return Ok(row);
+    }
+    let like = AgentsQuery { search: Some(meant.to_owned()), ..AgentsQuery::default() };
+    let found = client.all_agents(&like).await?;
+    let named: Vec<_> = found.iter().filter(|row| same(&row.agent.name, meant)).cloned().collect();
+    let begins: Vec<_> = found.iter().filter(|row| begins(row.agent.id.0, meant)).cloned().collect();
+    let describe = |row: &AgentRow| format!("{}  {}", short_id(row.agent.id.0), row.agent.name);
+    for candidates in [named, begins] {
+        if let Some(row) = only(candidates, meant, "agents", describe)? {
+            return Ok(row);
+        }
+    }
+    let near: Vec<_> = found.iter().take(LISTED).map(|row| row.agent.name.as_str()).collect();
+    Err(if near.is_empty() { none() } else { none().hint(format!("did you mean: {}", near.join(", "))) })
+}
+
+/// The session a person means. An agent's name means its live session, where it has one.
+pub(super) async fn session(client: &Client, meant: &str) -> Result<Session, Fault> {
+    let none = || {
+        Fault::new(Exit::NotFound, format!("there is no session {meant}"))
+            .hint("`lap sessions ls` shows them, `lap <agent>` starts one")
+    };
+    if let Some(id) = id_of(client, meant, "sessions")? {
+        return client.session(SessionId(id)).await.map_err(|error| or_not_there(error, none()));
+    }
+    let like = SessionsQuery { search: Some(meant.to_owned()), ..SessionsQuery::default() };
+    let found = client.all_sessions(&like).await?;
+    let titled = |session: &Session| session.title.as_deref().is_some_and(|title| same(title, meant));
+    let titled: Vec<_> = found.iter().filter(|session| titled(session)).cloned().collect();
+    let begins: Vec<_> = found.iter().filter(|session| begins(session.id.0, meant)).cloned().collect();
+    for candidates in [titled, begins] {
+        if let Some(session) = only(candidates, meant, "sessions", describe)? {
+            return Ok(session);
+        }
+    }
+    let named = AgentsQuery { name: Some(meant.to_owned()), ..AgentsQuery::default() };
+    let Some(agent) = client.all_agents(&named).await?.pop() else { return Err(none()) };
+    let live = live_sessions(client, agent.agent.id).await?;
+    let idle = || {
+        Fault::new(Exit::NotFound, format!("the agent {meant} has no live session"))
+            .hint(format!("`lap {meant}` starts one"))
+    };
+    only(live, meant, "live sessions", describe)?.ok_or_else(idle)
+}
+
+/// An agent's sessions that are coming up or run.
+pub(super) async fn live_sessions(client: &Client, agent: AgentId) -> Result<Vec<Session>, Fault> {
+    let mut live = Vec::new();
+    for status in [SessionStatus::Ready, SessionStatus::Creating] {
+        let query = SessionsQuery { agent_id: Some(agent), status: Some(status), ..SessionsQuery::default() };
+        live.extend(client.all_sessions(&query).await?);
+    }
+    Ok(live)
+}
+
+/// A session in a list to choose from.
+pub(super) fn describe(session: &Session) -> String {
+    format!("{}  {:8}  {}", short_id(session.id.0), session.status.as_str(), session.title_preview)
+}
+
+/// The only candidate, or none; several are an error that lists them.
+fn only<T>(
+    mut candidates: Vec<T>,
+    meant: &str,
+    what: &str,
+    describe: impl Fn(&T) -> String,
+) -> Result<Option<T>, Fault> {
+    if candidates.len() < 2 {
+        return Ok(candidates.pop());
+    }
+    let mut listed: Vec<String> = candidates.iter().take(LISTED).map(describe).collect();
+    if candidates.len() > LISTED {
+        listed.push(format!("… and {} more", candidates.len() - LISTED));
+    }
+    Err(Fault::usage(format!("{meant} is the name of {} {what}: say which by its id", candidates.len()))
+        .hint(listed.join("\n")))
+}
+
+/// The id in a whole id or a URL. A URL must be of the server that is talked to.
+fn id_of(client: &Client, meant: &str, kind: &str) -> Result<Option<Uuid>, Fault> {
+    if !meant.starts_with("http://") && !meant.starts_with("https://") {
+        return Ok(Uuid::parse_str(meant).ok());
+    }
+    let Some(path) = meant.strip_prefix(client.base()).and_then(|rest| rest.strip_prefix('/')) else {
+        return Err(Fault::usage(format!("{meant} is not of the server at {}", client.base()))
+            .hint("choose its server with --context or --url"));
+    };
+    let mut parts = path.split(['/', '?', '#']).skip_while(|part| *part != kind).skip(1);
+    match parts.next().map(Uuid::parse_str) {
+        Some(Ok(id)) => Ok(Some(id)),
+        _ => Err(Fault::usage(format!("{meant} names none of the {kind}"))),
+    }
+}
+
+fn begins(id: Uuid, meant: &str) -> bool {
+    let plain = |text: &str| text.replace('-', "").to_lowercase();
+    let prefix = plain(meant);
+    prefix.len() >= SHORTEST_PREFIX && plain(&id.to_string()).starts_with(&prefix)
+}
+
+fn same(name: &str, meant: &str) -> bool {
+    name.to_lowercase() == meant.to_lowercase()
+}
+
+fn or_not_there(error: ClientError, none: Fault) -> Fault {
+    if error.is_not_found() { none } else { error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0193a5b2-7c41-7d3e-9f00-0123456789ab";
+
+    #[test]
+    fn an_id_is_known_in_every_form() {
+        let client = Client::new("http://127.0.0.1:4180/lap", None).unwrap();
+        let id = Uuid::parse_str(ID).unwrap();
+        let whole = |meant: &str| id_of(&client, meant, "sessions");
+        assert_eq!(whole(ID).unwrap(), Some(id));
+        assert_eq!(whole(&ID.to_uppercase()).unwrap(), Some(id));
+        assert_eq!(whole("reviewer").unwrap(), None);
+        let url = format!("http://127.0.0.1:4180/lap/api/v1/managed_agents/sessions/{ID}/tty?x=1");
+        assert_eq!(whole(&url).unwrap(), Some(id));
+        assert!(whole(&format!("http://127.0.0.1:4180/lap/api/v1/managed_agents/agents/{ID}")).is_err());
+        let elsewhere = whole(&format!("https://example.com/sessions/{ID}")).unwrap_err().to_string();
+        assert!(elsewhere.contains("http://127.0.0.1:4180/lap"), "{elsewhere}");
+    }
+
+    #[test]
+    fn the_beginning_of_an_id_may_leave_dashes_out() {
+        let id = Uuid::parse_str(ID).unwrap();
+        assert!(begins(id, "0193a5b2-7c41") && begins(id, "0193A5B27C4") && begins(id, &short_id(id)));
+        assert!(!begins(id, "019") && !begins(id, "0193a5b3"));
+    }
+
+    #[test]
+    fn several_candidates_are_listed() {
+        assert_eq!(only(vec!["a"], "x", "agents", |one| (*one).to_owned()).unwrap(), Some("a"));
+        let fault = only(vec!["a", "b"], "x", "agents", |one| format!("id-{one}")).unwrap_err().to_string();
+        assert!(fault.contains("2 agents") && fault.contains("\n  id-a\n  id-b"), "{fault}");
+    }
+}

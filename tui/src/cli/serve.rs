@@ -1,0 +1,55 @@
+use std::path::PathBuf;
+
+use lap_attach_server::{RunOptions, Server, logging, terminated};
+use lap_platform::config::{Config, Environment, Flag, LoadOptions};
+
+use super::args::{DownArgs, ServeArgs};
+use super::connect::App;
+use super::fault::{Exit, Fault};
+use super::print::note;
+use super::resolve::describe;
+use crate::embed::{self, Down, Ended};
+
+/// The configuration of a server started by hand.
+pub(super) fn configuration(args: &ServeArgs, file: Option<PathBuf>) -> LoadOptions {
+    let given = [("server.bind_host", "--bind-host", &args.bind_host), ("server.port", "--port", &args.port)];
+    let flags =
+        given.into_iter().filter_map(|(key, flag, value)| Some(Flag { key, flag, value: value.clone()? }));
+    LoadOptions { environment: Environment::of_process(), file, flags: flags.collect() }
+}
+
+/// The server of this machine, in the foreground until it is interrupted.
+pub(super) async fn serve(config: Config) -> Result<(), Fault> {
+    let failed = |error: &dyn std::fmt::Display| Fault::new(Exit::Failed, error.to_string());
+    logging::init(&config.logging).map_err(|error| failed(&error))?;
+    let signals = terminated()?;
+    let server = Server::start(config, RunOptions::default()).await.map_err(|error| failed(&error))?;
+    note(&format!(
+        "lap's server answers at http://{}; Ctrl-C ends it, sessions keep running",
+        server.address()
+    ))?;
+    signals.await;
+    server.stop().await;
+    Ok(())
+}
+
+/// Ends the sessions and the server of this machine, and says what it has ended.
+pub(super) async fn down(app: &App, args: &DownArgs) -> Result<(), Fault> {
+    let how = Down { keep_sessions: args.keep_sessions, force: args.force };
+    match embed::end(&app.config, how).await? {
+        Ended::Nothing => note("no server of lap's runs on this machine"),
+        Ended::Server { pid, stopped, failed } => {
+            for session in &stopped {
+                app.printer.line(&format!("ended  {}", describe(session)))?;
+            }
+            let sessions = if args.keep_sessions { "; sessions keep running" } else { "" };
+            note(&format!("the server (process {pid}) has ended{sessions}"))?;
+            if failed.is_empty() {
+                return Ok(());
+            }
+            let why: Vec<_> = failed.iter().map(|(id, error)| format!("{id}: {error}")).collect();
+            Err(Fault::new(Exit::Failed, format!("{} sessions could not be ended", failed.len()))
+                .hint(format!("{}\nrun `lap down` again", why.join("\n"))))
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The server that is there: the REST client, the change feed and the attach connection behind one face.
+
+use lap_platform::client::attach::{self, AttachClient, Credentials, Endpoint};
+use lap_platform::client::{AgentsQuery, Client, ClientError, Feed, FeedEvent, SessionsQuery};
+use lap_platform::model::{
+    AgentPatch, CreateSession, Diagnosis, Harness, HarnessEvidence, SandboxEvidence, SessionId, SessionPatch,
+};
+use tokio::task::JoinSet;
+
+use super::server::{FromServer, Server, ToServer};
+use crate::dashboard::event::{Event, Lists, Reply, Request, Where};
+
+/// Requests at once; more wait for a person's finger anyway.
+const MAX_REQUESTS: usize = 32;
+/// Lines of a log that stand for a session's last output.
+const LAST_LINES: usize = 200;
+
+/// Where a server is, and the key to it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// `http://127.0.0.1:4180`
+    pub url: String,
+    /// Its key, where it wants one.
+    pub key: Option<String>,
+}
+
+/// Finds the server, anew after each loss: one that was started again may be at another port. The error is a sentence.
+pub type Locate = std::sync::Arc<dyn Fn() -> Result<Connection, String> + Send + Sync>;
+
+/// A server reached over the network.
+pub struct LiveServer {
+    locate: Locate,
+    connection: Connection,
+    client: Client,
+    feed: Feed,
+    /// Made with the first terminal: while none is shown nobody keeps a connection for them.
+    attach: Option<AttachClient>,
+    requests: JoinSet<Event>,
+    /// Its new address, to be told.
+    moved: Option<String>,
+}
+
+impl LiveServer {
+    /// The server that `locate` finds.
+    ///
+    /// # Errors
+    /// It finds none, or one whose address or key cannot be used.
+    pub fn new(locate: Locate) -> Result<LiveServer, ClientError> {
+        let find = || locate().map_err(|reason| ClientError::Invalid { what: "the server", reason });
+        let connection = find()?;
+        let client = Client::new(&connection.url, connection.key.as_deref())?;
+        let feed = Feed::new(client.clone(), None);
+        let requests = JoinSet::new();
+        Ok(LiveServer { locate, connection, client, feed, attach: None, requests, moved: None })
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.connection.url.clone()
+    }
+
+    /// Follows the server to where it is now.
+    fn relocate(&mut self) {
+        let Ok(now) = (self.locate)() else { return };
+        if now == self.connection {
+            return;
+        }
+        if let Ok(client) = Client::new(&now.url, now.key.as_deref()) {
+            self.feed = Feed::new(client.clone(), self.feed.last());
+            self.client = client;
+            self.moved = Some(now.url.clone());
+            self.connection = now;
+        }
+    }
+
+    fn attach(&mut self) -> &mut AttachClient {
+        let locate = self.locate.clone();
+        self.attach.get_or_insert_with(|| {
+            let endpoint = move || {
+                let connection = locate()?;
+                let credentials = connection.key.map_or(Credentials::None, Credentials::Bearer);
+                Ok(Endpoint { url: connection.url, credentials })
+            };
+            AttachClient::new("dashboard", Box::new(endpoint))
+        })
+    }
+}
+
+impl Server for LiveServer {
+    async fn next(&mut self) -> FromServer {
+        if let Some(address) = self.moved.take() {
+            return FromServer::Event(Event::Moved(address));
+        }
+        let LiveServer { feed, attach, requests, .. } = self;
+        let terminals = async {
+            match attach {
+                Some(attach) => attach.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let event = tokio::select! {
+            biased;
+            event = terminals => {
+                if matches!(event, attach::Event::Link(attach::Link::Connected { .. })) {
+                    // The server is back: there is no need to wait for the feed's own next attempt.
+                    feed.retry_now();
+                }
+                return FromServer::Attach(event);
+            }
+            Some(done) = requests.join_next(), if !requests.is_empty() => match done {
+                Ok(event) => event,
+                // Nothing cancels them; a panic has been told by the hook, and the task stays on the screen.
+                Err(_) => return FromServer::Event(Event::Tick),
+            },
+            event = feed.next() => Event::Feed(event),
+        };
+        if matches!(event, Event::Feed(FeedEvent::Lost { .. })) {
+            self.relocate();
+        }
+        FromServer::Event(event)
+    }
+
+    fn ask(&mut self, request: ToServer) {
+        let client = self.client.clone();
+        match request {
+            ToServer::RetryNow => {
+                self.relocate();
+                self.feed.retry_now();
+                if let Some(attach) = &mut self.attach {
+                    attach.retry_now();
+                }
+            }
+            ToServer::Attach(command) => {
+                // Refused only for a channel that is gone, of which the panes are told by its own event.
+                let _ = self.attach().command(command);
+            }
+            ToServer::Load => {
+                // What agents can be is looked for on the server's disk; the lists do not wait for it.
+                let harnesses = client.clone();
+                self.requests.spawn(async move { Event::Loaded(Box::new(load(&client).await)) });
+                self.requests.spawn(async move {
+                    // A server that does not say what it can start has a shell at least.
+                    Event::Harnesses(harnesses.harnesses().await.unwrap_or_else(|_| vec![shell()]))
+                });
+            }
+            ToServer::Request(task, _) if self.requests.len() >= MAX_REQUESTS => {
+                let reason = String::from("too many requests are on their way");
+                let error = ClientError::Invalid { what: "the request", reason };
+                self.requests.spawn(async move { Event::Finished(task, Box::new(Err(error))) });
+            }
+            ToServer::Request(task, request) => {
+                self.requests
+                    .spawn(async move { Event::Finished(task, Box::new(perform(&client, request).await)) });
+            }
+        }
+    }
+}
+
+async fn load(client: &Client) -> Result<Lists, ClientError> {
+    let (agents, sessions) = (AgentsQuery::default(), SessionsQuery::default());
+    let (agents, sessions) = tokio::join!(client.all_agents(&agents), client.all_sessions(&sessions));
+    Ok(Lists { agents: agents?, sessions: sessions?, harnesses: Vec::new() })
+}
+
+fn shell() -> Harness {
+    Harness {
+        id: String::from("shell"),
+        title: String::from("Shell"),
+        supports_tui: true,
+        available: true,
+        program: None,
+        install: None,
+        default_model: None,
+    }
+}
+
+async fn perform(client: &Client, request: Request) -> Result<Reply, ClientError> {
+    let agent = |agent| Reply::Agent(Box::new(agent));
+    let session = |session| Reply::Session(Box::new(session));
+    match request {
+        Request::CreateAgent(spec) => client.create_agent(&spec).await.map(agent),
+        Request::CreateAgentAndSession(spec) => {
+            let agent = client.create_agent(&spec).await?;
+            let session = client.create_session(agent.id, &CreateSession::default()).await?;
+            let open = Some(Where::Here);
+            Ok(Reply::Started { agent: Some(Box::new(agent)), session: Box::new(session), open })
+        }
+        Request::CreateSession(agent, request, open) => {
+            let session = client.create_session(agent, &request).await?;
+            Ok(Reply::Started { agent: None, session: Box::new(session), open })
+        }
+        Request::RenameSession(id, title) => {
+            client.patch_session(id, &SessionPatch { title: Some(title) }).await.map(session)
+        }
+        Request::RenameAgent(id, name) => {
+            let patch = AgentPatch { name: Some(name), ..AgentPatch::default() };
+            client.patch_agent(id, &patch).await.map(agent)
+        }
+        Request::Stop(id) => client.stop_session(id).await.map(session),
+        Request::Restart(id) => client.restart_session(id).await.map(session),
+        Request::DeleteAgent(id) => client.delete_agent(id).await.map(|()| Reply::Deleted(id)),
+        Request::Diagnose(id) => diagnose(client, id).await.map(|found| Reply::Diagnosis(Box::new(found))),
+    }
+}
+
+/// What the server knows; from one that does not diagnose, what its other routes tell.
+async fn diagnose(client: &Client, id: SessionId) -> Result<Diagnosis, ClientError> {
+    match client.diagnose(id).await {
+        Err(error) if error.is_not_found() => {}
+        other => return other,
+    }
+    let session = client.session(id).await?;
+    let log = client.session_log(id).await.unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    let last =
+        lines.iter().skip(lines.len().saturating_sub(LAST_LINES)).map(|line| (*line).to_owned()).collect();
+    let sandbox = SandboxEvidence {
+        name: session.task_arn.clone(),
+        present: session.status.is_live(),
+        ..SandboxEvidence::default()
+    };
+    Ok(Diagnosis {
+        timings: session.timings.clone(),
+        sandbox,
+        harness: HarnessEvidence {
+            alive: session.status.is_live(),
+            last_output: last,
+            ..HarnessEvidence::default()
+        },
+        agent: None,
+        session,
+        detected_issues: Vec::new(),
+    })
+}

@@ -1,0 +1,130 @@
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::{FutureExt, Stream, StreamExt};
+use ratatui::Terminal;
+use ratatui::backend::Backend;
+use tokio::time::Instant;
+
+use super::{App, FromServer, Input, Outgoing, Server, TerminalCommand};
+
+/// The least time between two frames: a display shows no more, and programs that write much are drawn less often
+/// instead of being held up.
+const FRAME_GAP: Duration = Duration::from_millis(8);
+/// Events taken before a frame is drawn that is due: a flood must not keep the screen from changing.
+const DRAIN: usize = 256;
+
+/// What is left behind when the dashboard is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Farewell {
+    /// Sessions that keep running.
+    pub running: usize,
+}
+
+impl fmt::Display for Farewell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.running {
+            0 => f.write_str("No session is running. `lap down` stops the server."),
+            1 => f.write_str("1 session keeps running: `lap` shows it again, `lap down` ends it."),
+            n => write!(f, "{n} sessions keep running: `lap` shows them again, `lap down` ends them."),
+        }
+    }
+}
+
+/// Runs the dashboard until it is left or the terminal's input ends.
+///
+/// `command` does what a terminal is told beside its cells. Nothing is drawn unless something has changed, and while
+/// nothing happens nothing wakes: there is no timer but one for what time itself changes on the screen.
+///
+/// # Errors
+/// What the backend says: the terminal is gone.
+pub async fn run<B, S, I, C>(
+    app: &mut App,
+    terminal: &mut Terminal<B>,
+    server: &mut S,
+    mut inputs: I,
+    mut command: C,
+) -> Result<Farewell, B::Error>
+where
+    B: Backend,
+    S: Server,
+    I: Stream<Item = Input> + Unpin,
+    C: FnMut(TerminalCommand),
+{
+    let mut drawn: Option<Instant> = None;
+    loop {
+        let quit = outgoing(app, server, terminal, &mut command)?;
+        if quit {
+            return Ok(farewell(app));
+        }
+        // What was asked for goes out before the screen is drawn: a key typed is on its way while we paint.
+        for _ in 0..DRAIN {
+            let Some(event) = server.next().now_or_never() else { break };
+            from_server(app, event);
+            outgoing(app, server, terminal, &mut command)?;
+        }
+        let mut due = None;
+        if app.settle() {
+            let next_frame = drawn.map(|at| at + FRAME_GAP);
+            if next_frame.is_none_or(|at| at <= Instant::now()) {
+                app.render(terminal)?;
+                drawn = Some(Instant::now());
+            } else {
+                due = next_frame;
+            }
+        }
+        if outgoing(app, server, terminal, &mut command)? {
+            return Ok(farewell(app));
+        }
+        let deadline = [due, app.deadline()].into_iter().flatten().min();
+        let sleep = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            input = inputs.next() => {
+                let Some(input) = input else { return Ok(farewell(app)) };
+                app.input(input);
+                for _ in 0..DRAIN {
+                    let Some(Some(input)) = inputs.next().now_or_never() else { break };
+                    app.input(input);
+                }
+            }
+            event = server.next() => from_server(app, event),
+            () = sleep => app.tick(),
+        }
+    }
+}
+
+fn from_server(app: &mut App, event: FromServer) {
+    match event {
+        FromServer::Event(event) => app.event(event),
+        FromServer::Attach(event) => app.attach(&event),
+    }
+}
+
+/// Hands on what the app wants done. Tells whether it wants to be left.
+fn outgoing<B: Backend, S: Server>(
+    app: &mut App,
+    server: &mut S,
+    terminal: &mut Terminal<B>,
+    command: &mut impl FnMut(TerminalCommand),
+) -> Result<bool, B::Error> {
+    let mut quit = false;
+    for one in app.take_outgoing() {
+        match one {
+            Outgoing::Server(request) => server.ask(request),
+            Outgoing::Terminal(TerminalCommand::Redraw) => terminal.clear()?,
+            Outgoing::Terminal(other) => command(other),
+            Outgoing::Quit => quit = true,
+        }
+    }
+    Ok(quit)
+}
+
+fn farewell(app: &App) -> Farewell {
+    Farewell { running: app.model().counts().live }
+}

@@ -1,0 +1,125 @@
+//! The dashboard on a person's terminal.
+
+use jiff::Timestamp;
+use lap_platform::client::ClientError;
+use lap_platform::config::Config;
+use lap_platform::model::SessionId;
+use ratatui::layout::Size;
+use tokio_stream::StreamExt;
+
+use super::{App, Farewell, Input, LiveServer, Locate, Options, TerminalCommand, run};
+use crate::dashboard::key::Key;
+use crate::dashboard::keymap::Keymap;
+use crate::dashboard::theme::{Background, ColorDepth, ColorEnvironment, Themes};
+use crate::panes::{self, HostColors, PanesConfig};
+use crate::term_input;
+use crate::terminal::{Inputs, Screen, TermInput, TerminalError, host_colors};
+
+/// The theme that is chosen by the terminal's background.
+const AUTO: &str = "auto";
+
+/// Why the dashboard ended otherwise than by being left.
+#[derive(Debug, thiserror::Error)]
+pub enum DashboardError {
+    /// It cannot have the terminal.
+    #[error(transparent)]
+    Terminal(#[from] TerminalError),
+    /// The terminal is gone.
+    #[error("the terminal is gone: {0}")]
+    Lost(#[from] std::io::Error),
+    /// There is no server it could talk to.
+    #[error(transparent)]
+    Server(#[from] ClientError),
+}
+
+/// Which server's dashboard.
+pub struct Start {
+    /// The server's name in the configuration.
+    pub context: String,
+    /// Finds it.
+    pub locate: Locate,
+    /// A session to open as soon as it can be.
+    pub open: Option<SessionId>,
+}
+
+/// Takes the terminal over and runs the dashboard on it until it is left.
+///
+/// # Errors
+/// [`DashboardError`]; the terminal is given back before.
+pub async fn start(config: &Config, start: Start) -> Result<Farewell, DashboardError> {
+    let mut server = LiveServer::new(start.locate)?;
+    // Asked before the screen is taken: the answer comes where keys do.
+    let colors = host_colors();
+    let options = options(config, start.context, server.address(), colors, start.open);
+    let screen = Screen::enter()?;
+    let mut terminal = screen.terminal()?;
+    let size = terminal.size()?;
+    let inputs = Inputs::new(screen.tty())?.map(|input| match input {
+        TermInput::Event(event) => Input::Event(event),
+        TermInput::Resize(size) => Input::Resize(Size::new(size.cols, size.rows)),
+        TermInput::Stop => Input::Stop,
+    });
+    let mut app = App::new(options, size, Box::new(Timestamp::now));
+    let mut lost = None;
+    let command = |command| {
+        if let Err(error) = obey(&screen, command) {
+            lost.get_or_insert(error);
+        }
+    };
+    let left = run(&mut app, &mut terminal, &mut server, inputs, command).await?;
+    // A terminal that takes no commands takes no frames either: the loop has ended by then.
+    lost.map_or(Ok(left), |error| Err(error.into()))
+}
+
+fn obey(screen: &Screen, command: TerminalCommand) -> std::io::Result<()> {
+    match command {
+        TerminalCommand::Copy(text) => screen.copy(&text).map(drop),
+        TerminalCommand::Bell => screen.bell(),
+        TerminalCommand::KeyboardFlags(flags) => screen.keyboard_flags(flags),
+        TerminalCommand::MouseMotion(on) => screen.mouse_motion(on),
+        TerminalCommand::CursorShape(shape) => screen.cursor_style(shape),
+        TerminalCommand::Suspend => screen.suspend(),
+        // The loop's own.
+        TerminalCommand::Redraw => Ok(()),
+    }
+}
+
+fn options(
+    config: &Config,
+    context: String,
+    address: String,
+    colors: HostColors,
+    open: Option<SessionId>,
+) -> Options {
+    let (keymap, mut warnings) = Keymap::configured(&config.interface.keys);
+    let depth = colors_there_are(config);
+    let (themes, faults) = Themes::in_directory(&config.dirs.config.join("themes"));
+    warnings.extend(faults);
+    let name = match config.interface.theme.as_str() {
+        "" | AUTO => Background::of(&colors).theme(),
+        name => name,
+    };
+    let (theme, faults) = themes.theme(name, depth);
+    warnings.extend(faults);
+    let mut panes = PanesConfig { colors, ..PanesConfig::default() };
+    panes.depth = match depth {
+        _ if theme.mono => panes::ColorDepth::Mono,
+        ColorDepth::True => panes::ColorDepth::True,
+        _ => panes::ColorDepth::Palette,
+    };
+    match config.interface.prefix.parse::<Key>() {
+        Ok(key) => panes.prefix = term_input::Key::from(key),
+        Err(error) => warnings.push(format!("ui.prefix: {error}")),
+    }
+    Options { context, address, keymap, theme, panes, warnings, open }
+}
+
+fn colors_there_are(config: &Config) -> ColorDepth {
+    let variable = |name| config.environment.filled(name).map(str::to_owned);
+    let environment = ColorEnvironment {
+        no_color: variable("NO_COLOR"),
+        colorterm: variable("COLORTERM"),
+        term: variable("TERM"),
+    };
+    environment.depth()
+}

@@ -1,0 +1,92 @@
+//! What an event makes of the model, and what is to be done outside. Pure: no IO, no clock but [`Model::now`].
+
+mod browse;
+mod feed;
+mod layers;
+mod mouse;
+mod palette;
+mod wake;
+
+use super::actions::Place;
+use super::event::{Effect, Event};
+use super::model::{Link, Model, Screen, Tab, ToastKind};
+
+pub use wake::{SLOW, age, countdown, next_wake};
+
+/// Said when something is to be changed while the server is not there.
+const NOT_CONNECTED: &str = "Not connected: nothing can be changed now.";
+
+/// Takes an event. The lists' order is brought up to date by [`Model::settle`] afterwards, once for many events.
+pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
+    match event {
+        Event::Key(key) if model.layer.is_some() => layers::key(model, key),
+        Event::Key(key) => browse::key(model, key),
+        Event::Paste(text) => paste(model, &text),
+        Event::Mouse(kind, hit) => mouse::mouse(model, kind, hit),
+        Event::DoubleClick(hit) => mouse::double_click(model, hit),
+        Event::Resize(size) => {
+            model.size = size;
+            Vec::new()
+        }
+        Event::Feed(event) => feed::feed(model, event),
+        Event::Loaded(result) => feed::loaded(model, *result),
+        Event::Harnesses(harnesses) => {
+            model.harnesses = harnesses;
+            Vec::new()
+        }
+        Event::Finished(task, result) => feed::finished(model, task, *result),
+        Event::Moved(address) => {
+            model.address = address;
+            Vec::new()
+        }
+        Event::Notice(text) => {
+            model.toasts.push(ToastKind::Info, text, model.now);
+            Vec::new()
+        }
+        Event::PanesChanged(status) => {
+            model.panes = status;
+            Vec::new()
+        }
+        Event::PanesLeft => {
+            model.screen = Screen::Lists;
+            Vec::new()
+        }
+        Event::Choose(place) => {
+            palette::choose(model, place);
+            Vec::new()
+        }
+        Event::RestartPane(session) => browse::restart(model, session),
+        Event::Tick => {
+            model.toasts.expire(model.now);
+            Vec::new()
+        }
+    }
+}
+
+fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
+    if model.layer.is_some() {
+        layers::paste(model, text);
+    } else if model.filtering {
+        browse::filter(model).paste(text);
+    }
+    Vec::new()
+}
+
+/// Where the keys go.
+fn place(model: &Model) -> Place {
+    match model.tab {
+        Tab::Agents => Place::Agents,
+        Tab::Sessions => Place::Sessions,
+    }
+}
+
+/// Whether requests can be sent; says why not if they cannot.
+fn connected(model: &mut Model) -> bool {
+    let why = match model.link {
+        Link::Lost { .. } => NOT_CONNECTED,
+        _ if !model.loaded => "Still reading what there is.",
+        _ => return true,
+    };
+    model.toasts.push(ToastKind::Warning, why, model.now);
+    false
+}

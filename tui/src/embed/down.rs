@@ -1,0 +1,121 @@
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use lap_platform::client::{Client, ClientError, SessionsQuery};
+use lap_platform::config::Config;
+use lap_platform::model::{Session, SessionId, SessionStatus};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::presence::{LocalServer, find};
+use super::{EmbedError, ensure};
+
+/// Sessions that are stopped at a time: each may take its grace of 10 s.
+const AT_ONCE: usize = 16;
+/// How long a server may take to end, beyond the time it gives its clients to leave.
+const BEYOND_DRAIN: Duration = Duration::from_secs(10);
+
+/// How to end the server of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Down {
+    /// Leave sessions running: the next server finds them.
+    pub keep_sessions: bool,
+    /// Kill it when it does not end in time.
+    pub force: bool,
+}
+
+/// What was ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// Nothing: there was no server, and no sandbox.
+    Nothing,
+    /// The server, and these sessions.
+    Server {
+        /// Its process.
+        pid: u32,
+        /// What ran.
+        stopped: Vec<Session>,
+        /// What could not be stopped, and why.
+        failed: Vec<(SessionId, ClientError)>,
+    },
+}
+
+/// Ends all sessions of this machine and then its server. Where the server is gone but sandboxes are left, it is
+/// started for that: nothing else can end them.
+///
+/// # Errors
+/// When it does not answer or does not end.
+pub async fn end(config: &Config, how: Down) -> Result<Ended, EmbedError> {
+    let server = match find(config).await? {
+        Some(server) => server,
+        None if how.keep_sessions || !left_behind(config) => return Ok(Ended::Nothing),
+        None => ensure(config, || ()).await?,
+    };
+    let (stopped, failed) = if how.keep_sessions { Default::default() } else { stop_all(&server).await? };
+    end_process(server.pid, config.limits.drain + BEYOND_DRAIN, how.force).await?;
+    Ok(Ended::Server { pid: server.pid, stopped, failed })
+}
+
+/// Whether sandboxes are left from a server that is gone.
+fn left_behind(config: &Config) -> bool {
+    let sandboxes = std::fs::read_dir(config.dirs.data.join("sandboxes"));
+    sandboxes.is_ok_and(|mut entries| entries.next().is_some())
+}
+
+type Stopped = (Vec<Session>, Vec<(SessionId, ClientError)>);
+
+async fn stop_all(server: &LocalServer) -> Result<Stopped, EmbedError> {
+    let client = Client::new(&server.url, Some(server.key.expose()))?;
+    let mut live = Vec::new();
+    for status in [SessionStatus::Creating, SessionStatus::Ready] {
+        live.extend(
+            client.all_sessions(&SessionsQuery { status: Some(status), ..Default::default() }).await?,
+        );
+    }
+    let stops = live.into_iter().map(|session| {
+        let client = &client;
+        async move { (session.id, client.stop_session(session.id).await) }
+    });
+    let mut done: Stopped = Default::default();
+    let mut stops = stream::iter(stops).buffer_unordered(AT_ONCE);
+    while let Some((id, result)) = stops.next().await {
+        match result {
+            Ok(session) => done.0.push(session),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => done.1.push((id, error)),
+        }
+    }
+    Ok(done)
+}
+
+async fn end_process(pid: u32, patience: Duration, force: bool) -> Result<(), EmbedError> {
+    let cannot = || EmbedError::system(format!("cannot end the server (process {pid})"));
+    let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    // A handle, not a number: a number may be another process's by the time it is signalled.
+    let process = match pidfd_open(raw, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        Err(errno) => return Err(cannot()(errno.into())),
+    };
+    pidfd_send_signal(&process, Signal::TERM).map_err(|errno| cannot()(errno.into()))?;
+    let (process, ended) = wait(process, patience).await.map_err(cannot())?;
+    if ended {
+        return Ok(());
+    }
+    if !force {
+        return Err(EmbedError::Lingers { pid, seconds: patience.as_secs() });
+    }
+    pidfd_send_signal(&process, Signal::KILL).map_err(|errno| cannot()(errno.into()))?;
+    wait(process, patience).await.map_err(cannot())?;
+    Ok(())
+}
+
+async fn wait(process: OwnedFd, patience: Duration) -> std::io::Result<(OwnedFd, bool)> {
+    let waited = tokio::task::spawn_blocking(move || {
+        let time = Timespec::try_from(patience).ok();
+        let ready = poll(&mut [PollFd::new(&process, PollFlags::IN)], time.as_ref())?;
+        Ok((process, ready > 0))
+    });
+    waited.await.unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()))
+}

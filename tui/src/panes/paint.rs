@@ -1,0 +1,252 @@
+//! A terminal's rows as cells of the screen.
+
+use lap_vt::{
+    Attributes, BACKGROUND, CellText, CellView, FOREGROUND, Rgb, RowView, Terminal, Underline,
+    standard_palette,
+};
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier, Style};
+use unicode_width::UnicodeWidthStr;
+
+use super::ColorDepth;
+
+/// Paints the terminal's lines from `line` on, from column `column` on, into `area`. What is beyond the terminal is
+/// left as it was.
+pub(super) fn paint(
+    terminal: &Terminal,
+    line: i32,
+    column: u16,
+    area: Rect,
+    depth: ColorDepth,
+    buf: &mut Buffer,
+) {
+    let painter = Painter { terminal, depth, inverse: terminal.modes().reverse_video };
+    for y in 0..area.height {
+        let Some(row) = terminal.row(line + i32::from(y)) else { continue };
+        painter.row(&row, column, Rect { y: area.y + y, height: 1, ..area }, buf);
+    }
+}
+
+struct Painter<'a> {
+    terminal: &'a Terminal,
+    depth: ColorDepth,
+    inverse: bool,
+}
+
+impl Painter<'_> {
+    fn row(&self, row: &RowView<'_>, column: u16, area: Rect, buf: &mut Buffer) {
+        let columns = self.terminal.size().cols.saturating_sub(column).min(area.width);
+        for x in 0..columns {
+            let cell = row.cell(column + x);
+            let Some(target) = buf.cell_mut((area.x + x, area.y)) else { continue };
+            target.reset();
+            target.set_style(self.style(&cell));
+            let fits = cell.width < 2 || x + 1 < columns;
+            // The right half of a wide character that began outside is blank; within, its left half covers it.
+            if cell.width > 0 && fits {
+                set_text(target, &cell);
+            }
+        }
+    }
+
+    fn style(&self, cell: &CellView<'_>) -> Style {
+        let look = cell.style;
+        let has = |attribute| look.attributes.contains(attribute);
+        let mut modifier = Modifier::empty();
+        let table = [
+            (Attributes::BOLD, Modifier::BOLD),
+            (Attributes::DIM, Modifier::DIM),
+            (Attributes::ITALIC, Modifier::ITALIC),
+            (Attributes::BLINK, Modifier::SLOW_BLINK),
+            (Attributes::HIDDEN, Modifier::HIDDEN),
+            (Attributes::STRIKE, Modifier::CROSSED_OUT),
+        ];
+        for (attribute, shown) in table {
+            if has(attribute) {
+                modifier |= shown;
+            }
+        }
+        if has(Attributes::INVERSE) != self.inverse {
+            modifier |= Modifier::REVERSED;
+        }
+        if look.underline != Underline::None {
+            modifier |= Modifier::UNDERLINED;
+        }
+        let mut style = Style::new().add_modifier(modifier);
+        if self.depth != ColorDepth::Mono {
+            style =
+                style.fg(self.color(look.foreground, FOREGROUND)).bg(self.color(look.background, BACKGROUND));
+            if look.underline != Underline::None {
+                style = style.underline_color(self.color(look.underline_color, FOREGROUND));
+            }
+        }
+        style
+    }
+
+    fn color(&self, color: lap_vt::Color, default: u8) -> Color {
+        let colors = self.terminal.colors();
+        match color {
+            lap_vt::Color::Default => colors.dynamic.get(&default).map_or(Color::Reset, |rgb| self.rgb(*rgb)),
+            lap_vt::Color::Ansi(i) => match colors.palette.get(&i) {
+                Some(rgb) => self.rgb(*rgb),
+                None => named(i),
+            },
+            lap_vt::Color::Indexed(i) => match colors.palette.get(&i) {
+                Some(rgb) => self.rgb(*rgb),
+                None => Color::Indexed(i),
+            },
+            lap_vt::Color::Rgb(r, g, b) => self.rgb(Rgb(r, g, b)),
+        }
+    }
+
+    fn rgb(&self, rgb: Rgb) -> Color {
+        match self.depth {
+            ColorDepth::True => Color::Rgb(rgb.0, rgb.1, rgb.2),
+            ColorDepth::Palette | ColorDepth::Mono => Color::Indexed(nearest(rgb)),
+        }
+    }
+}
+
+/// A character the outer terminal might draw wider than its place would push the rest of the row aside.
+fn set_text(target: &mut Cell, cell: &CellView<'_>) {
+    match cell.text {
+        CellText::Blank => {}
+        CellText::Char(c) => {
+            target.set_char(c);
+        }
+        CellText::Cluster(text) => {
+            if text.width() <= usize::from(cell.width) {
+                target.set_symbol(text);
+            } else if let Some(first) = text.chars().next() {
+                target.set_char(first);
+            }
+        }
+    }
+    if target.symbol().width() > usize::from(cell.width) {
+        target.set_char('\u{fffd}');
+    }
+}
+
+fn named(index: u8) -> Color {
+    const NAMES: [Color; 16] = [
+        Color::Black,
+        Color::Red,
+        Color::Green,
+        Color::Yellow,
+        Color::Blue,
+        Color::Magenta,
+        Color::Cyan,
+        Color::Gray,
+        Color::DarkGray,
+        Color::LightRed,
+        Color::LightGreen,
+        Color::LightYellow,
+        Color::LightBlue,
+        Color::LightMagenta,
+        Color::LightCyan,
+        Color::White,
+    ];
+    NAMES.get(usize::from(index)).copied().unwrap_or(Color::Indexed(index))
+}
+
+/// The nearest of the palette's cube and greys; the first sixteen are the person's own and may be anything.
+fn nearest(rgb: Rgb) -> u8 {
+    let level = |v: u8| match v {
+        0..48 => 0u8,
+        48..115 => 1,
+        _ => (v - 35) / 40,
+    };
+    let cube = 16 + 36 * level(rgb.0) + 6 * level(rgb.1) + level(rgb.2);
+    let mean = (u16::from(rgb.0) + u16::from(rgb.1) + u16::from(rgb.2)) / 3;
+    let grey = 232 + (mean.saturating_sub(3) / 10).min(23) as u8;
+    let distance = |index: u8| {
+        let other = standard_palette(index);
+        let part = |a: u8, b: u8| u32::from(a.abs_diff(b)).pow(2);
+        part(rgb.0, other.0) + part(rgb.1, other.1) + part(rgb.2, other.2)
+    };
+    if distance(grey) < distance(cube) { grey } else { cube }
+}
+
+#[cfg(test)]
+mod tests {
+    use lap_vt::{Limits, Size};
+
+    use super::*;
+
+    fn painted(bytes: &str, cols: u16, rows: u16, area: Rect, depth: ColorDepth) -> Buffer {
+        let mut terminal = Terminal::new(Size { cols, rows }, Limits::default());
+        terminal.feed(bytes.as_bytes());
+        let mut buf = Buffer::empty(area);
+        paint(&terminal, 0, 0, area, depth, &mut buf);
+        buf
+    }
+
+    const AREA: Rect = Rect { x: 0, y: 0, width: 10, height: 2 };
+
+    fn text(buf: &Buffer, y: u16) -> String {
+        (0..buf.area.width).map(|x| buf[(x, y)].symbol().to_owned()).collect()
+    }
+
+    #[test]
+    fn styles_are_those_the_program_asked_for() {
+        let buf = painted(
+            "\x1b[1;3;4;31;48;2;1;2;3;58;5;9mA\x1b[0;7;9;38;5;200mB\x1b[0;93mC",
+            10,
+            2,
+            AREA,
+            ColorDepth::True,
+        );
+        let a = &buf[(0, 0)];
+        assert_eq!((a.fg, a.bg, a.underline_color), (Color::Red, Color::Rgb(1, 2, 3), Color::Indexed(9)));
+        assert_eq!(a.modifier, Modifier::BOLD | Modifier::ITALIC | Modifier::UNDERLINED);
+        let b = &buf[(1, 0)];
+        assert_eq!((b.fg, b.modifier), (Color::Indexed(200), Modifier::REVERSED | Modifier::CROSSED_OUT));
+        assert_eq!(buf[(2, 0)].fg, Color::LightYellow);
+    }
+
+    #[test]
+    fn fewer_colours_are_shown_where_there_are_fewer() {
+        let bytes = "\x1b[1;38;2;255;0;0;48;2;250;250;250mA";
+        let buf = painted(bytes, 10, 2, AREA, ColorDepth::Palette);
+        assert_eq!((buf[(0, 0)].fg, buf[(0, 0)].bg), (Color::Indexed(196), Color::Indexed(231)));
+        let buf = painted(bytes, 10, 2, AREA, ColorDepth::Mono);
+        assert_eq!((buf[(0, 0)].fg, buf[(0, 0)].bg), (Color::Reset, Color::Reset));
+        assert_eq!(buf[(0, 0)].modifier, Modifier::BOLD);
+    }
+
+    #[test]
+    fn wide_and_combined_characters_keep_their_places() {
+        let buf = painted("漢x\u{301}e", 10, 2, AREA, ColorDepth::True);
+        assert_eq!(buf[(0, 0)].symbol(), "漢");
+        assert_eq!(buf[(2, 0)].symbol(), "x\u{301}");
+        assert_eq!(buf[(3, 0)].symbol(), "e");
+        let narrow = Rect { width: 1, ..AREA };
+        assert_eq!(
+            painted("漢", 10, 2, narrow, ColorDepth::True)[(0, 0)].symbol(),
+            " ",
+            "no half characters"
+        );
+    }
+
+    #[test]
+    fn colours_the_program_has_set_are_shown() {
+        let buf = painted(
+            "\x1b]4;1;rgb:12/34/56\x07\x1b]11;rgb:00/00/80\x07\x1b[31mA",
+            10,
+            2,
+            AREA,
+            ColorDepth::True,
+        );
+        assert_eq!((buf[(0, 0)].fg, buf[(0, 0)].bg), (Color::Rgb(0x12, 0x34, 0x56), Color::Rgb(0, 0, 0x80)));
+    }
+
+    #[test]
+    fn scrollback_is_painted_by_its_lines() {
+        let mut terminal = Terminal::new(Size { cols: 10, rows: 2 }, Limits::default());
+        terminal.feed(b"one\r\ntwo\r\nthree\r\nfour");
+        let mut buf = Buffer::empty(AREA);
+        paint(&terminal, -2, 0, AREA, ColorDepth::True, &mut buf);
+        assert_eq!([text(&buf, 0).trim(), text(&buf, 1).trim()], ["one", "two"]);
+    }
+}

@@ -1,0 +1,124 @@
+//! What the person does, as a stream of events.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use lap_wire::control::Size;
+use tokio::time::{Instant, Sleep};
+
+use super::signals::{Signal, Signals};
+use super::{TerminalError, Tty};
+use crate::term_input::{InputEvent, Parser, Token, What};
+
+/// Escape by itself is told from the beginning of a sequence by what follows it within this time: longer than a
+/// terminal takes to write a sequence, shorter than a person notices.
+const ESCAPE_TIME: Duration = Duration::from_millis(15);
+/// The longest paste that is kept; one byte more is enough for whoever refuses it to see that it is too long.
+const MAX_PASTE: usize = 4 * 1024 * 1024;
+/// Read at once: a fast typist's key, or a good part of a paste.
+const READ: usize = 16 * 1024;
+
+/// From the terminal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TermInput {
+    /// A key, the mouse, a paste, the focus.
+    Event(InputEvent),
+    /// The terminal has another size.
+    Resize(Size),
+    /// Lap is to stop for now: [`super::Screen::suspend`], then draw everything anew.
+    Stop,
+}
+
+/// Reads the terminal and waits for signals. Ends when the terminal is gone or a signal asks lap to end.
+pub struct Inputs<'a> {
+    tty: &'a Tty,
+    signals: Signals,
+    parser: Parser,
+    tokens: Vec<Token>,
+    ready: VecDeque<TermInput>,
+    paste: Option<Vec<u8>>,
+    escape: Pin<Box<Sleep>>,
+    buffer: Box<[u8]>,
+}
+
+impl Inputs<'_> {
+    /// Of this terminal.
+    ///
+    /// # Errors
+    /// The system refuses to hand signals over.
+    pub fn new(tty: &Tty) -> Result<Inputs<'_>, TerminalError> {
+        Ok(Inputs {
+            tty,
+            signals: Signals::new()?,
+            parser: Parser::new(),
+            tokens: Vec::new(),
+            ready: VecDeque::new(),
+            paste: None,
+            escape: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            buffer: vec![0; READ].into_boxed_slice(),
+        })
+    }
+
+    fn take_tokens(&mut self) {
+        for token in self.tokens.drain(..) {
+            match token.what {
+                What::Event(event) => self.ready.push_back(TermInput::Event(event)),
+                What::PasteBegin => self.paste = Some(Vec::new()),
+                What::Pasted => {
+                    if let Some(paste) = &mut self.paste {
+                        let room = (MAX_PASTE + 1).saturating_sub(paste.len());
+                        paste.extend(token.raw.iter().take(room));
+                    }
+                }
+                What::PasteEnd => {
+                    let paste = self.paste.take().unwrap_or_default();
+                    self.ready.push_back(TermInput::Event(InputEvent::Paste(paste)));
+                }
+                // Answers to queries nobody made here, and what no key makes.
+                What::Reply | What::Other => {}
+            }
+        }
+    }
+}
+
+impl Stream for Inputs<'_> {
+    type Item = TermInput;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<TermInput>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(event) = this.ready.pop_front() {
+                return Poll::Ready(Some(event));
+            }
+            match this.signals.poll_next(cx) {
+                Poll::Ready(Signal::End) => return Poll::Ready(None),
+                Poll::Ready(Signal::Stop) => return Poll::Ready(Some(TermInput::Stop)),
+                Poll::Ready(Signal::Resize) => {
+                    if let Some(size) = this.tty.size() {
+                        return Poll::Ready(Some(TermInput::Resize(size)));
+                    }
+                    continue;
+                }
+                Poll::Pending => {}
+            }
+            match this.tty.poll_read(cx, &mut this.buffer) {
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    this.parser.feed(this.buffer.get(..n).unwrap_or_default(), &mut this.tokens);
+                    this.escape.as_mut().reset(Instant::now() + ESCAPE_TIME);
+                }
+                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Pending => {
+                    if !this.parser.is_partial() || this.escape.as_mut().poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    this.parser.flush(&mut this.tokens);
+                }
+            }
+            this.take_tokens();
+        }
+    }
+}

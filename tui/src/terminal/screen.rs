@@ -1,0 +1,153 @@
+//! A whole screen: what is asked of a terminal for a dashboard, and taken back after.
+
+use std::io::{self, Stdout, Write};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use crossterm::Command as _;
+use crossterm::cursor::SetCursorStyle;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+
+use super::signals::stop_self;
+use super::{TerminalError, Tty, install_panic_hook};
+use crate::panes::HostColors;
+
+/// Title kept, alternate screen, kitty's keyboard flags on top of what they were, bracketed paste, focus, the mouse's
+/// buttons and drags.
+const ENTER: &[u8] =
+    b"\x1b[22;0t\x1b[?1049h\x1b[>5u\x1b[>4;1m\x1b[?2004h\x1b[?1004h\x1b[?1000h\x1b[?1002h\x1b[?1006h\x1b[?25l";
+/// All of that taken back, in reverse: the keyboard's flags are kept for each screen, so theirs goes first.
+const LEAVE: &[u8] =
+    b"\x1b[?2026l\x1b[0 q\x1b[?1003l\x1b[?1002l\x1b[?1000l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[>4m\
+\x1b[<1u\x1b[0m\x1b[?25h\x1b[?1049l\x1b[23;0t";
+
+/// The longest text put into a clipboard; most terminals take about this much in one sequence.
+const MAX_COPY: usize = 74_994;
+/// How long a terminal may take to say its colours. One that never does says so by answering a later query.
+const COLORS_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// What frames are written to: standard output, a whole frame at a time.
+pub type ScreenWriter = io::BufWriter<Stdout>;
+
+/// The outer terminal's whole screen. Dropping it gives it back.
+#[derive(Debug)]
+pub struct Screen {
+    tty: Tty,
+}
+
+impl Screen {
+    /// Takes the screen. Needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// Standard input or output is no terminal, or it cannot be set.
+    pub fn enter() -> Result<Screen, TerminalError> {
+        install_panic_hook();
+        // crossterm's own NO_COLOR writes every colour as a reset, which also takes bold and inverse away; what may be
+        // coloured is decided by the theme.
+        crossterm::style::force_color_output(true);
+        let tty = Tty::open()?;
+        tty.set_undo(LEAVE);
+        let screen = Screen { tty };
+        screen.write(ENTER)?;
+        Ok(screen)
+    }
+
+    /// Where to draw.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn terminal(&self) -> io::Result<Terminal<CrosstermBackend<ScreenWriter>>> {
+        // A frame of a large screen, colours and all.
+        let writer = io::BufWriter::with_capacity(256 * 1024, io::stdout());
+        Terminal::new(CrosstermBackend::new(writer))
+    }
+
+    /// Where to read.
+    #[must_use]
+    pub fn tty(&self) -> &Tty {
+        &self.tty
+    }
+
+    /// Reports keys with these kitty keyboard flags.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn keyboard_flags(&self, flags: u8) -> io::Result<()> {
+        self.write(format!("\x1b[={flags};1u").as_bytes())
+    }
+
+    /// Reports (no) motion of the mouse without a button.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn mouse_motion(&self, on: bool) -> io::Result<()> {
+        self.write(if on { b"\x1b[?1003h" } else { b"\x1b[?1003l\x1b[?1002h" })
+    }
+
+    /// The cursor's form.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn cursor_style(&self, style: SetCursorStyle) -> io::Result<()> {
+        let mut sequence = String::new();
+        // Writing to a string cannot fail.
+        let _ = style.write_ansi(&mut sequence);
+        self.write(sequence.as_bytes())
+    }
+
+    /// Rings.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn bell(&self) -> io::Result<()> {
+        self.write(b"\x07")
+    }
+
+    /// Puts text into the clipboard; false where it is too long for that.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn copy(&self, text: &str) -> io::Result<bool> {
+        match copy_sequence(text) {
+            Some(sequence) => self.write(&sequence).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Stops lap as SIGTSTP does by itself, the terminal given back meanwhile. Everything must be drawn anew after.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn suspend(&self) -> io::Result<()> {
+        self.tty.suspended(LEAVE, stop_self)?;
+        self.write(ENTER)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    }
+}
+
+/// The sequence that puts text into the terminal's clipboard (OSC 52); nothing where it is too long.
+#[must_use]
+pub fn copy_sequence(text: &str) -> Option<Vec<u8>> {
+    (text.len() <= MAX_COPY).then(|| format!("\x1b]52;c;{}\x1b\\", STANDARD.encode(text)).into_bytes())
+}
+
+/// Asks the terminal for its own colours; to be called before it is taken over. Unknown where it does not say.
+#[must_use]
+pub fn host_colors() -> HostColors {
+    let mut options = terminal_colorsaurus::QueryOptions::default();
+    options.timeout = COLORS_TIMEOUT;
+    match terminal_colorsaurus::color_palette(options) {
+        Ok(palette) => HostColors {
+            foreground: Some(palette.foreground.scale_to_8bit()),
+            background: Some(palette.background.scale_to_8bit()),
+        },
+        Err(_) => HostColors::default(),
+    }
+}
