@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes the recordings: runs a real program on a terminal of 100 by 30, types, and keeps every byte it writes.
+"""Makes the recordings (those of coding agents: README.md): runs a real program on a terminal of 100 by 30, types, and
+keeps every byte it writes.
 
     python3 record.py            all of them
     python3 record.py vim less   some of them
