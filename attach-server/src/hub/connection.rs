@@ -5,9 +5,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lap_platform::model::SessionId;
@@ -16,10 +18,10 @@ use lap_wire::close::CloseCode;
 use lap_wire::control::{self, ErrorCode, Open, ServerMessage, Size, WireError, to_payload};
 use lap_wire::frame::{Frame, FrameType, Header};
 use lap_wire::limits::{DEAD_AFTER_MS, HEARTBEAT_MS, MAX_MESSAGE, MAX_PAYLOAD};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::bell::Bell;
 use super::link::Link;
 use super::outlet::{Framing, Io, Outlet, SendError, Sent};
 use super::scheduler::Scheduler;
@@ -54,6 +56,18 @@ pub(super) enum Channel {
     Open { terminal: Rc<Terminal>, viewer: u64 },
 }
 
+/// What a connection's task wakes up for.
+enum Event {
+    /// So many bytes have come; 0 is the end.
+    Read(io::Result<usize>),
+    /// What waited is written.
+    Flushed(io::Result<()>),
+    /// There may be something to send, or to end.
+    Changed,
+    /// It is time to look whether the client is still there.
+    Time,
+}
+
 /// See the module.
 pub(super) struct Connection {
     /// Distinguishes connections in the log.
@@ -62,7 +76,7 @@ pub(super) struct Connection {
     pub(super) grant: Grant,
     pub(super) hub: Weak<Hub>,
     pub(super) state: RefCell<State>,
-    changed: Notify,
+    changed: Bell,
 }
 
 pub(super) struct State {
@@ -94,7 +108,7 @@ impl Connection {
             tty_early: Vec::new(),
             closing: None,
         };
-        Rc::new(Connection { id, kind, grant, hub, state: RefCell::new(state), changed: Notify::new() })
+        Rc::new(Connection { id, kind, grant, hub, state: RefCell::new(state), changed: Bell::default() })
     }
 
     /// Output that has just arrived, for a channel that has everything before it: written at once if the socket is idle
@@ -145,14 +159,14 @@ impl Connection {
     fn after(&self, state: &mut State, sent: Result<Sent, SendError>) {
         match sent {
             Ok(Sent::Whole) => {}
-            Ok(Sent::Partly) => self.changed.notify_one(),
+            Ok(Sent::Partly) => self.changed.ring(),
             Err(error) => {
                 let code = match error {
                     SendError::Overflow => (CloseCode::TooMany.code(), "too much queued for this client"),
                     SendError::Broken => (1006, ""),
                 };
                 state.closing.get_or_insert(code);
-                self.changed.notify_one();
+                self.changed.ring();
             }
         }
     }
@@ -177,6 +191,16 @@ impl Connection {
         self.event(channel, 0, &ServerMessage::Error(error));
     }
 
+    /// Acknowledges input: with the echo if that came along, so that the client is woken once, and else right after.
+    pub(super) fn input_ack(&self, channel: u32, offset: u64) {
+        if let Kind::Attach = self.kind {
+            let mut state = self.state.borrow_mut();
+            let sent =
+                state.outlet.send_later(&Frame::new(FrameType::InputAck, ChannelId(channel), offset, &[]));
+            self.after(&mut state, sent);
+        }
+    }
+
     /// Sends a frame without payload worth scheduling (acknowledgements, pongs).
     pub(super) fn small_frame(&self, frame: &Frame<'_>) {
         if let Kind::Attach = self.kind {
@@ -195,7 +219,7 @@ impl Connection {
     /// A channel has something to send.
     pub(super) fn wake(&self, channel: u32, now: Instant) {
         self.state.borrow_mut().scheduler.wake(channel, now);
-        self.changed.notify_one();
+        self.changed.ring();
     }
 
     /// A channel was typed into.
@@ -228,7 +252,7 @@ impl Connection {
     /// Ends the connection; what was sent before is still flushed.
     pub(super) fn close(&self, code: u16, reason: &'static str) {
         self.state.borrow_mut().closing.get_or_insert((code, reason));
-        self.changed.notify_one();
+        self.changed.ring();
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -255,7 +279,7 @@ impl Connection {
                     return;
                 }
                 if budget == 0 {
-                    self.changed.notify_one();
+                    self.changed.ring();
                     return;
                 }
                 let Some(Channel::Open { terminal, viewer }) = state.channels.get(&turn.channel) else {
@@ -312,7 +336,7 @@ impl Connection {
         let heartbeat = Duration::from_millis(HEARTBEAT_MS);
         let dead_after = Duration::from_millis(DEAD_AFTER_MS);
         let mut heard = Instant::now();
-        let mut deadline = heard + HELLO_TIMEOUT;
+        let mut alarm = pin!(sleep_until(heard + HELLO_TIMEOUT));
         loop {
             if let Err(close) = self.take_messages(&mut decoder) {
                 return close;
@@ -322,29 +346,52 @@ impl Connection {
             if let Some(closing) = self.state.borrow().closing {
                 return closing;
             }
-            tokio::select! {
-                biased;
-                read = self.read(&mut decoder) => match read {
-                    Ok(n) if n > 0 => heard = Instant::now(),
-                    _ => return (1006, "the client went away"),
-                },
-                flushed = self.flush() => if flushed.is_err() { return (1006, "the client went away") },
-                () = self.changed.notified() => {}
-                Some(_) = opens.join_next(), if !opens.is_empty() => {}
-                () = sleep_until(deadline) => {
+            match poll_fn(|context| self.poll_event(context, &mut decoder, opens, alarm.as_mut())).await {
+                Event::Read(Ok(n)) if n > 0 => heard = Instant::now(),
+                Event::Read(_) | Event::Flushed(Err(_)) => return (1006, "the client went away"),
+                Event::Flushed(Ok(())) | Event::Changed => {}
+                Event::Time => {
                     let silence = heard.elapsed();
                     if self.state.borrow().name.is_none() || silence >= dead_after {
                         return (CloseCode::TimedOut.code(), "nothing heard for too long");
                     }
-                    if silence >= heartbeat {
+                    let next = if silence >= heartbeat {
                         self.ping();
-                        deadline = Instant::now() + heartbeat;
+                        Instant::now()
                     } else {
-                        deadline = heard + heartbeat;
-                    }
+                        heard
+                    };
+                    alarm.as_mut().reset(next + heartbeat);
                 }
             }
         }
+    }
+
+    /// What happens next. One poll of each source and no future made for the purpose: this is on the way of every
+    /// keystroke.
+    fn poll_event(
+        &self,
+        context: &mut Context<'_>,
+        decoder: &mut Decoder,
+        opens: &mut JoinSet<()>,
+        alarm: Pin<&mut Sleep>,
+    ) -> Poll<Event> {
+        let outlet = &mut self.state.borrow_mut().outlet;
+        if let Poll::Ready(read) = outlet.poll_read(context, &mut |bytes| decoder.push(bytes)) {
+            return Poll::Ready(Event::Read(read));
+        }
+        if !outlet.is_empty()
+            && let Poll::Ready(flushed) = outlet.poll_flush(context)
+        {
+            return Poll::Ready(Event::Flushed(flushed));
+        }
+        if self.changed.poll_rung(context).is_ready() {
+            return Poll::Ready(Event::Changed);
+        }
+        if !opens.is_empty() && opens.poll_join_next(context).is_ready() {
+            return Poll::Ready(Event::Changed);
+        }
+        alarm.poll(context).map(|()| Event::Time)
     }
 
     fn ping(&self) {
@@ -388,20 +435,6 @@ impl Connection {
                 }
             });
         }
-    }
-
-    async fn read(&self, decoder: &mut Decoder) -> std::io::Result<usize> {
-        let mut take = |bytes: &[u8]| decoder.push(bytes);
-        poll_fn(|context| self.state.borrow_mut().outlet.poll_read(context, &mut take)).await
-    }
-
-    /// Ready only after something waited and is written.
-    async fn flush(&self) -> std::io::Result<()> {
-        poll_fn(|context| {
-            let mut state = self.state.borrow_mut();
-            if state.outlet.is_idle() { Poll::Pending } else { state.outlet.poll_flush(context) }
-        })
-        .await
     }
 }
 

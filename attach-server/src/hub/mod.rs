@@ -8,10 +8,11 @@
 //!
 //! - `connection`: a client's WebSocket; `protocol` what it may say, `tty` the simple form of it.
 //! - `terminal`: who looks at a terminal, and how its bytes reach them; `upstream`: the way to its keeper.
-//! - `outlet`, `ws`: bytes on a socket. `scheduler`, `link`: in which order, and how many at once.
+//! - `outlet`, `ws`, `bell`: bytes on a socket, and waking its task. `scheduler`, `link`: in which order, and how many at once.
 //! - `size`: whose size counts. `recorder`: everything on disk.
 //! - `directory`: the rest of the server, as seen from here.
 
+mod bell;
 mod connection;
 mod directory;
 mod link;

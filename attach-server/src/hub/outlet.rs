@@ -22,6 +22,9 @@ pub(super) const MAX_PENDING: usize = 512 * 1024;
 /// Memory for waiting bytes that is kept when nothing waits.
 const KEPT: usize = 4 * 1024;
 
+/// Parts of one message: its WebSocket header, its frame header, a payload in two places.
+const MAX_PARTS: usize = 4;
+
 /// One read: two full frames of a keeper and a bit.
 const READ_SIZE: usize = 72 * 1024;
 
@@ -69,17 +72,41 @@ pub(super) struct Outlet {
     framing: Framing,
     pending: Vec<u8>,
     flushed: usize,
+    /// The socket took less than it was given.
+    blocked: bool,
 }
 
 impl Outlet {
     /// An idle one.
     pub(super) fn new(io: Box<dyn Io>, framing: Framing) -> Outlet {
-        Outlet { io, framing, pending: Vec::new(), flushed: 0 }
+        Outlet { io, framing, pending: Vec::new(), flushed: 0, blocked: false }
     }
 
     /// Whether a message sent now is written now.
     pub(super) fn is_idle(&self) -> bool {
+        !self.blocked
+    }
+
+    /// Whether [`Outlet::poll_flush`] has something to write.
+    pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// Sends a frame together with the next one, or by the next flush.
+    pub(super) fn send_later(&mut self, frame: &Frame<'_>) -> Result<Sent, SendError> {
+        let header = frame.header();
+        let head = header.as_bytes();
+        let len = head.len() + frame.payload.len();
+        match self.framing {
+            Framing::WebSocket => {
+                let (prefix, n) = ws::header(Opcode::Binary, len);
+                self.keep(&[&prefix[..n], head, frame.payload], 0)
+            }
+            Framing::Length => {
+                let (prefix, n) = stream::prefix(len);
+                self.keep(&[&prefix[..n], head, frame.payload], 0)
+            }
+        }
     }
 
     /// Sends a frame whose payload lies in two places.
@@ -109,35 +136,60 @@ impl Outlet {
         self.write(&[&prefix[..n], a, b])
     }
 
+    /// Writes the parts behind what waits, in one call, and keeps what the socket does not take.
     fn write(&mut self, parts: &[&[u8]]) -> Result<Sent, SendError> {
-        let len: usize = parts.iter().map(|p| p.len()).sum();
-        let mut written = 0;
-        if self.is_idle() {
-            let mut slices = [IoSlice::new(&[]), IoSlice::new(&[]), IoSlice::new(&[]), IoSlice::new(&[])];
-            for (slice, part) in slices.iter_mut().zip(parts) {
-                *slice = IoSlice::new(part);
-            }
-            // Nobody needs to be woken: what is left is flushed by the socket's own task, which asks again.
-            let mut context = Context::from_waker(Waker::noop());
-            match Pin::new(&mut self.io).poll_write_vectored(&mut context, &slices) {
-                Poll::Ready(Ok(0)) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
-                Poll::Ready(Ok(n)) => written = n,
-                Poll::Ready(Err(error)) => return Err(error.into()),
-                Poll::Pending => {}
-            }
-            if written == len {
-                return Ok(Sent::Whole);
-            }
+        if self.blocked {
+            return self.keep(parts, 0);
         }
-        if self.pending.len() - self.flushed + len - written > MAX_PENDING {
+        let waiting = &self.pending[self.flushed..];
+        let mut slices = [IoSlice::new(waiting); MAX_PARTS + 1];
+        for (slice, part) in slices[1..].iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+        }
+        // Nobody needs to be woken: what is left is flushed by the socket's own task, which asks again.
+        let mut context = Context::from_waker(Waker::noop());
+        let slices = &slices[usize::from(waiting.is_empty())..=parts.len()];
+        let written = match Pin::new(&mut self.io).poll_write_vectored(&mut context, slices) {
+            Poll::Ready(Ok(0)) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+            Poll::Ready(Ok(n)) => n,
+            Poll::Ready(Err(error)) => return Err(error.into()),
+            Poll::Pending => 0,
+        };
+        let old = written.min(waiting.len());
+        self.flushed += old;
+        if self.flushed == self.pending.len() {
+            self.empty();
+        }
+        self.blocked = self.keep(parts, written - old)? == Sent::Partly;
+        Ok(if self.blocked { Sent::Partly } else { Sent::Whole })
+    }
+
+    /// Keeps the parts, without their first bytes.
+    fn keep(&mut self, parts: &[&[u8]], mut without: usize) -> Result<Sent, SendError> {
+        let len = parts.iter().map(|p| p.len()).sum::<usize>() - without;
+        if len == 0 {
+            return Ok(Sent::Whole);
+        }
+        if self.pending.len() - self.flushed + len > MAX_PENDING {
             return Err(SendError::Overflow);
         }
+        if self.flushed > MAX_PENDING {
+            self.pending.drain(..self.flushed);
+            self.flushed = 0;
+        }
         for part in parts {
-            let skip = written.min(part.len());
-            written -= skip;
+            let skip = without.min(part.len());
+            without -= skip;
             self.pending.extend_from_slice(&part[skip..]);
         }
         Ok(Sent::Partly)
+    }
+
+    fn empty(&mut self) {
+        self.flushed = 0;
+        self.pending.clear();
+        self.pending.shrink_to(KEPT);
+        self.blocked = false;
     }
 
     /// Writes what waits; ready when nothing does any more.
@@ -147,12 +199,13 @@ impl Outlet {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => self.flushed += n,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.blocked = true;
+                    return Poll::Pending;
+                }
             }
         }
-        self.flushed = 0;
-        self.pending.clear();
-        self.pending.shrink_to(KEPT);
+        self.empty();
         Poll::Ready(Ok(()))
     }
 

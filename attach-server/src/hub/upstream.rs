@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lap_platform::sandbox::SandboxName;
@@ -15,9 +17,10 @@ use lap_wire::frame::{Frame, FrameType};
 use lap_wire::limits::{DEAD_AFTER_MS, HEARTBEAT_MS};
 use lap_wire::stream::StreamDecoder;
 use lap_wire::{ChannelId, PROTOCOL};
-use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::bell::Bell;
 use super::outlet::{Framing, Io, Outlet};
 use super::terminal::Terminal;
 
@@ -40,12 +43,26 @@ pub(super) struct Opened {
     pub message: ServerMessage,
 }
 
+/// What its task wakes up for.
+enum Event {
+    /// So many bytes have come; 0 is the end.
+    Read(io::Result<usize>),
+    /// What waited is written.
+    Flushed(io::Result<()>),
+    /// There may be something to write.
+    Changed,
+    /// The server ends it.
+    Shut,
+    /// It is time to look whether the keeper is still there.
+    Time,
+}
+
 /// See the module.
 pub(super) struct Upstream {
     /// Whose keeper it is.
     pub sandbox: SandboxName,
     state: RefCell<State>,
-    changed: Notify,
+    changed: Bell,
 }
 
 struct State {
@@ -64,7 +81,7 @@ impl Upstream {
             opening: HashMap::new(),
             next_channel: 1,
         };
-        let upstream = Rc::new(Upstream { sandbox, state: RefCell::new(state), changed: Notify::new() });
+        let upstream = Rc::new(Upstream { sandbox, state: RefCell::new(state), changed: Bell::default() });
         let hello = ClientMessage::Hello {
             versions: vec![PROTOCOL.to_owned()],
             name: concat!("lap-attach-server ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -152,11 +169,11 @@ impl Upstream {
         let Some(outlet) = state.outlet.as_mut() else { return };
         match outlet.send(frame) {
             Ok(super::outlet::Sent::Whole) => {}
-            Ok(super::outlet::Sent::Partly) => self.changed.notify_one(),
+            Ok(super::outlet::Sent::Partly) => self.changed.ring(),
             Err(error) => {
                 tracing::warn!(sandbox = %self.sandbox, ?error, "keeper connection given up");
                 state.outlet = None;
-                self.changed.notify_one();
+                self.changed.ring();
             }
         }
     }
@@ -176,7 +193,7 @@ impl Upstream {
     /// Ends it: [`Upstream::run`] returns.
     pub(super) fn shut(&self) {
         self.state.borrow_mut().outlet = None;
-        self.changed.notify_one();
+        self.changed.ring();
     }
 
     /// Drives it until it ends; then tells its terminals.
@@ -203,61 +220,64 @@ impl Upstream {
         let heartbeat = Duration::from_millis(HEARTBEAT_MS);
         let dead_after = Duration::from_millis(DEAD_AFTER_MS);
         let mut heard = Instant::now();
-        let mut deadline = heard + heartbeat;
+        let mut alarm = pin!(sleep_until(heard + heartbeat));
         loop {
-            tokio::select! {
-                biased;
-                read = self.read(&mut decoder) => match read {
-                    Some(Ok(n)) if n > 0 => {
-                        heard = Instant::now();
-                        loop {
-                            match decoder.next_frame() {
-                                Ok(Some(frame)) => self.dispatch(&frame),
-                                Ok(None) => break,
-                                Err(error) => {
-                                    tracing::warn!(sandbox = %self.sandbox, %error, "malformed bytes from a keeper");
-                                    return "malformed";
-                                }
+            match poll_fn(|context| self.poll_event(context, &mut decoder, alarm.as_mut())).await {
+                Event::Read(Ok(n)) if n > 0 => {
+                    heard = Instant::now();
+                    loop {
+                        match decoder.next_frame() {
+                            Ok(Some(frame)) => self.dispatch(&frame),
+                            Ok(None) => break,
+                            Err(error) => {
+                                tracing::warn!(sandbox = %self.sandbox, %error, "malformed bytes from a keeper");
+                                return "malformed";
                             }
                         }
                     }
-                    Some(_) => return "ended by the keeper",
-                    None => return "ended by the server",
-                },
-                flushed = self.flush() => if flushed.is_err() { return "write failed" },
-                () = self.changed.notified() => if !self.is_open() { return "ended by the server" },
-                () = sleep_until(deadline) => {
+                }
+                Event::Read(_) => return "ended by the keeper",
+                Event::Shut => return "ended by the server",
+                Event::Flushed(Ok(())) | Event::Changed => {}
+                Event::Flushed(Err(_)) => return "write failed",
+                Event::Time => {
                     let silence = heard.elapsed();
                     if silence >= dead_after {
                         return "nothing heard for too long";
                     }
-                    if silence >= heartbeat {
+                    let next = if silence >= heartbeat {
                         self.send(&Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &[0; 8]));
-                        deadline = Instant::now() + heartbeat;
+                        Instant::now()
                     } else {
-                        deadline = heard + heartbeat;
-                    }
+                        heard
+                    };
+                    alarm.as_mut().reset(next + heartbeat);
                 }
             }
         }
     }
 
-    async fn read(&self, decoder: &mut StreamDecoder) -> Option<std::io::Result<usize>> {
-        let mut take = |bytes: &[u8]| decoder.push(bytes);
-        poll_fn(|context| match self.state.borrow_mut().outlet.as_mut() {
-            Some(outlet) => outlet.poll_read(context, &mut take).map(Some),
-            None => Poll::Ready(None),
-        })
-        .await
-    }
-
-    /// Ready only after something waited and is written.
-    async fn flush(&self) -> std::io::Result<()> {
-        poll_fn(|context| match self.state.borrow_mut().outlet.as_mut() {
-            Some(outlet) if !outlet.is_idle() => outlet.poll_flush(context),
-            _ => Poll::Pending,
-        })
-        .await
+    /// What happens next, with one poll of each source.
+    fn poll_event(
+        &self,
+        context: &mut Context<'_>,
+        decoder: &mut StreamDecoder,
+        alarm: Pin<&mut Sleep>,
+    ) -> Poll<Event> {
+        let mut state = self.state.borrow_mut();
+        let Some(outlet) = state.outlet.as_mut() else { return Poll::Ready(Event::Shut) };
+        if let Poll::Ready(read) = outlet.poll_read(context, &mut |bytes| decoder.push(bytes)) {
+            return Poll::Ready(Event::Read(read));
+        }
+        if !outlet.is_empty()
+            && let Poll::Ready(flushed) = outlet.poll_flush(context)
+        {
+            return Poll::Ready(Event::Flushed(flushed));
+        }
+        if self.changed.poll_rung(context).is_ready() {
+            return Poll::Ready(Event::Changed);
+        }
+        alarm.poll(context).map(|()| Event::Time)
     }
 
     fn dispatch(&self, frame: &Frame<'_>) {

@@ -1,5 +1,5 @@
-//! The loop. A turn of it: wait, read what is ready, send what that brought to whoever can take it, and only when
-//! nothing else is to be done, let a model catch up.
+//! The loop. A turn of it: wait, read what is ready, send what that brought to whoever can take it, and only a little
+//! later, when nothing else is to be done, let a model catch up.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +13,7 @@ use crate::cli::say;
 use crate::clock::{random, wall_ms};
 use crate::connection::{Connection, ConnectionId, Programs};
 use crate::daemon::Config;
-use crate::limits::{MODEL_SLICE, PEER_READ, PROGRAM_READ, TERM_GRACE, TYPING};
+use crate::limits::{MODEL_DELAY, MODEL_SLICE, PEER_READ, PROGRAM_READ, TERM_GRACE, TYPING};
 use crate::poller::{Poller, Ready, Source};
 use crate::processes;
 use crate::program::ProgramKey;
@@ -44,6 +44,8 @@ pub(crate) struct Keeper {
     pub(crate) scratch: Vec<u8>,
     /// The program whose model was fed last.
     fed: ProgramKey,
+    /// While a model is behind: when it may be fed.
+    feed_from: Option<Instant>,
 }
 
 impl Keeper {
@@ -66,6 +68,7 @@ impl Keeper {
             leave_by: None,
             scratch: vec![0; PEER_READ.max(PROGRAM_READ)],
             fed: 0,
+            feed_from: None,
         })
     }
 
@@ -100,10 +103,11 @@ impl Keeper {
     fn wait(&mut self, now: Instant, ready: &mut Vec<Ready>) -> io::Result<()> {
         let typing = self.is_typing(now);
         let mut due = self.due();
-        let mut model_work = false;
+        let (mut behind, mut waited_for) = (false, false);
         let mut held = Vec::new();
         for (key, program) in &mut self.programs {
-            model_work |= program.has_model_work();
+            behind |= program.has_model_work();
+            waited_for |= program.holds_still();
             due = earliest(due, program.drain_deadline());
             if let Some(until) = program.held_until(typing, now) {
                 held.push(*key);
@@ -136,8 +140,9 @@ impl Keeper {
                 poller.add(Source::Input(*key), fd, false, true);
             }
         }
-        let timeout =
-            if model_work { Some(Duration::ZERO) } else { due.map(|at| at.saturating_duration_since(now)) };
+        self.feed_from = behind.then(|| self.feed_from.unwrap_or(now + MODEL_DELAY));
+        due = earliest(due, if waited_for { Some(now) } else { self.feed_from });
+        let timeout = due.map(|at| at.saturating_duration_since(now));
         poller.wait(timeout, ready)
     }
 
@@ -191,7 +196,8 @@ impl Keeper {
         }
         self.pump_all(now);
         self.on_time(now);
-        if ready.is_empty() || self.programs.values().any(|p| p.holds_still()) {
+        let idle = ready.is_empty() && self.feed_from.is_some_and(|at| at <= now);
+        if idle || self.programs.values().any(|p| p.holds_still()) {
             self.feed_one(now);
         }
         self.pump_all(now);

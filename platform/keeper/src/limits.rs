@@ -36,6 +36,9 @@ pub(crate) const PROGRAM_READ: usize = 64 * 1024;
 /// The same while somebody types into another program: one page of the kernel's terminal, so that a keystroke waits for
 /// some 50 µs of somebody else's flood and not for a millisecond.
 pub(crate) const PROGRAM_READ_TYPING: usize = 4 * 1024;
+/// How long output may lie before the model is fed with it: an echo is on its viewer's screen by then, and has not had to
+/// share the processor with the model.
+pub(crate) const MODEL_DELAY: Duration = Duration::from_millis(1);
 /// Bytes the model is fed before the descriptors are looked at again: about a quarter of a millisecond.
 pub(crate) const MODEL_SLICE: usize = 16 * 1024;
 /// Changes of size the model has yet to reach; beyond it the model is fed at once.

@@ -63,6 +63,16 @@ impl Cell {
         (self.glyph & CLUSTER != 0).then_some(self.glyph & !CLUSTER)
     }
 
+    /// Whether none of these has a style or a cluster.
+    pub(crate) fn all_plain(cells: &[Cell]) -> bool {
+        // Without an early end, so that it is done many cells at a time.
+        let all = cells.iter().fold(Cell::default(), |all, cell| Cell {
+            glyph: all.glyph | cell.glyph,
+            style: all.style | cell.style,
+        });
+        all.style() == 0 && all.cluster().is_none()
+    }
+
     pub(crate) fn character(self) -> Option<char> {
         if self.glyph == 0 || self.glyph & CLUSTER != 0 { None } else { char::from_u32(self.glyph) }
     }

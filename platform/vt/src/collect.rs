@@ -18,6 +18,9 @@ impl Tables {
     /// limit is a byte of memory even when no two cells look the same.
     pub(crate) fn cost(&self, cells: &[Cell]) -> usize {
         let mut cost = ROW_BYTES + size_of_val(cells);
+        if Cell::all_plain(cells) {
+            return cost;
+        }
         let (mut style, mut link) = (0, 0);
         for cell in cells {
             if cell.cluster().is_some() {

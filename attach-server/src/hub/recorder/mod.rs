@@ -1,5 +1,6 @@
 //! Every terminal's output on disk, as asciicast v3 (<https://docs.asciinema.org/manual/asciicast/v3/>), off the way
-//! to the viewers: the hub only copies bytes into a bounded queue, one thread writes them.
+//! to the viewers: the hub only copies bytes into a bounded buffer, and hands it on when it is full or some time has
+//! passed, so that an echo wakes no second thread. One thread writes.
 //!
 //! A recording survives the server: a comment line after each flush says up to which offset it goes, and the next
 //! server cuts off what came after it and goes on from there.
@@ -12,9 +13,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lap_platform::model::SessionId;
 use lap_wire::Epoch;
@@ -31,6 +32,11 @@ pub const DEFAULT_MAX_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_QUEUED: usize = 32 * 1024 * 1024;
 /// Jobs waiting to be written.
 const MAX_JOBS: usize = 16 * 1024;
+
+/// Output of one terminal that is handed to the writer in one piece.
+const MAX_GATHERED: usize = 64 * 1024;
+/// How long less than that may be gathered.
+pub(super) const GATHER: Duration = Duration::from_millis(200);
 
 /// Where recordings are, and how large each may become.
 #[derive(Clone, Debug)]
@@ -117,11 +123,45 @@ impl Recordings {
             session,
             recordings: self.clone(),
             position,
-            needs_snapshot: Arc::new(AtomicBool::new(false)),
+            gathered: Gathered::default(),
+            needs_snapshot: false,
             gap: false,
             ended: false,
         }
     }
+}
+
+/// Output and when it came.
+#[derive(Default)]
+pub(super) struct Gathered {
+    bytes: Vec<u8>,
+    /// When each piece came, and where in `bytes` it ends.
+    pieces: Vec<(Instant, usize)>,
+    /// The terminal's offset behind all of it.
+    end: u64,
+}
+
+impl Gathered {
+    /// What came when.
+    fn pieces(&self) -> impl Iterator<Item = (Instant, &[u8])> {
+        let mut from = 0;
+        self.pieces.iter().map(move |(at, to)| {
+            let piece = self.bytes.get(from..*to).unwrap_or_default();
+            from = *to;
+            (*at, piece)
+        })
+    }
+}
+
+/// What a recorder needs next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Needs {
+    /// Nothing.
+    Nothing,
+    /// [`Recorder::hand_on`], after [`GATHER`].
+    Time,
+    /// A snapshot to go on with.
+    Snapshot,
 }
 
 /// One terminal's way into its recording.
@@ -130,8 +170,9 @@ pub(super) struct Recorder {
     recordings: Recordings,
     /// How far the recording found on disk goes.
     position: Option<Since>,
+    gathered: Gathered,
     /// Set while the recording can only go on with a snapshot.
-    needs_snapshot: Arc<AtomicBool>,
+    needs_snapshot: bool,
     gap: bool,
     ended: bool,
 }
@@ -140,27 +181,48 @@ impl Recorder {
     /// Whether the recording goes on with the very next byte; otherwise it needs a snapshot first.
     pub(super) fn continues(&mut self, epoch: Epoch, size_generation: u32, offset: u64) -> bool {
         let continues = self.position.take() == Some(Since { epoch, offset, size_generation });
-        self.needs_snapshot.store(!continues, Ordering::Relaxed);
+        self.needs_snapshot = !continues;
         continues
     }
 
     /// Whether a snapshot is waited for.
     pub(super) fn wants_snapshot(&self) -> bool {
-        self.needs_snapshot.load(Ordering::Relaxed)
+        self.needs_snapshot
     }
 
-    /// The program has printed; says whether a snapshot is needed to go on.
-    pub(super) fn output(&mut self, offset: u64, bytes: &[u8]) -> bool {
+    /// The program has printed.
+    pub(super) fn output(&mut self, offset: u64, bytes: &[u8]) -> Needs {
         if self.wants_snapshot() {
-            return true;
+            return Needs::Snapshot;
         }
-        let end = offset + bytes.len() as u64;
-        let job = Job::Output { session: self.session, at: Instant::now(), end, bytes: bytes.to_vec() };
-        if !self.push(job, bytes.len()) {
+        if bytes.is_empty() {
+            return Needs::Nothing;
+        }
+        let first = self.gathered.bytes.is_empty();
+        self.gathered.bytes.extend_from_slice(bytes);
+        self.gathered.pieces.push((Instant::now(), self.gathered.bytes.len()));
+        self.gathered.end = offset + bytes.len() as u64;
+        if self.gathered.bytes.len() >= MAX_GATHERED {
+            self.hand_on();
+        }
+        match (self.wants_snapshot(), first) {
+            (true, _) => Needs::Snapshot,
+            (false, true) => Needs::Time,
+            (false, false) => Needs::Nothing,
+        }
+    }
+
+    /// Gives the writer what was gathered.
+    pub(super) fn hand_on(&mut self) {
+        if self.gathered.bytes.is_empty() {
+            return;
+        }
+        let gathered = std::mem::take(&mut self.gathered);
+        let bytes = gathered.bytes.len();
+        if !self.push(Job::Output { session: self.session, gathered }, bytes) {
             self.gap = true;
-            self.needs_snapshot.store(true, Ordering::Relaxed);
+            self.needs_snapshot = true;
         }
-        self.wants_snapshot()
     }
 
     /// Everything before `offset` is this.
@@ -172,22 +234,25 @@ impl Recorder {
         size: Size,
         bytes: &[u8],
     ) {
+        self.hand_on();
         let since = Since { epoch, offset, size_generation };
         let (session, at, gap) = (self.session, Instant::now(), self.gap);
         let job = Job::Snapshot { session, at, since, size, bytes: bytes.to_vec(), gap };
         let written = self.push(job, bytes.len());
         self.gap &= !written;
-        self.needs_snapshot.store(!written, Ordering::Relaxed);
+        self.needs_snapshot = !written;
     }
 
     /// The terminal has a new size; a snapshot follows.
     pub(super) fn resized(&mut self, size: Size) {
+        self.hand_on();
         self.push(Job::Resized { session: self.session, at: Instant::now(), size }, 0);
     }
 
     /// The program has ended.
     pub(super) fn exited(&mut self, status: &ExitStatus) {
         if !std::mem::replace(&mut self.ended, true) {
+            self.hand_on();
             let code = status.code.unwrap_or(-1);
             self.push(Job::Exited { session: self.session, at: Instant::now(), code }, 0);
         }
@@ -210,6 +275,7 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
+        self.hand_on();
         self.push(Job::Finished { session: self.session }, 0);
     }
 }
@@ -249,7 +315,7 @@ mod tests {
         recorder.snapshot(EPOCH, 0, 0, Size::default(), b"\x1bc");
         let text = "héllo 漢字 🎉\r\n";
         for (i, byte) in text.bytes().enumerate() {
-            assert!(!recorder.output(i as u64, &[byte]));
+            assert_ne!(recorder.output(i as u64, &[byte]), Needs::Snapshot);
         }
         recorder.exited(&ExitStatus { code: Some(3), signal: None, at_ms: 0 });
         drop((recorder, recordings));

@@ -11,17 +11,20 @@ use lap_platform::model::SessionId;
 use lap_wire::control::Size;
 use lap_wire::flow::Since;
 
-use super::RecordingConfig;
 use super::cast::Cast;
+use super::{Gathered, RecordingConfig};
 
 /// How long what was printed may stay unwritten.
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
 /// Output written between two positions.
 const POSITION_EVERY: usize = 1024 * 1024;
 
+/// By how much the writer gives way to everything else; it still gets about a tenth of a busy core.
+const NICE: i32 = 10;
+
 /// What is to be written.
 pub(super) enum Job {
-    Output { session: SessionId, at: Instant, end: u64, bytes: Vec<u8> },
+    Output { session: SessionId, gathered: Gathered },
     Snapshot { session: SessionId, at: Instant, since: Since, size: Size, bytes: Vec<u8>, gap: bool },
     Resized { session: SessionId, at: Instant, size: Size },
     Exited { session: SessionId, at: Instant, code: i32 },
@@ -37,6 +40,10 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        // This thread alone (on Linux a priority is a thread's): under a flood the processor is the viewers' first.
+        if let Err(error) = rustix::process::nice(NICE) {
+            tracing::debug!(%error, "recordings are written at normal priority");
+        }
         loop {
             match jobs.recv_timeout(FLUSH_AFTER) {
                 Ok(job) => self.take(job),
@@ -66,9 +73,8 @@ impl Writer {
 
     fn take(&mut self, job: Job) {
         let (session, bytes) = match &job {
-            Job::Output { session, bytes, .. } | Job::Snapshot { session, bytes, .. } => {
-                (*session, bytes.len())
-            }
+            Job::Output { session, gathered } => (*session, gathered.bytes.len()),
+            Job::Snapshot { session, bytes, .. } => (*session, bytes.len()),
             Job::Resized { session, .. } | Job::Exited { session, .. } | Job::Finished { session } => {
                 (*session, 0)
             }
@@ -82,12 +88,14 @@ impl Writer {
 
     fn write(&mut self, job: Job) -> io::Result<()> {
         match job {
-            Job::Output { session, at, end, bytes } => {
+            Job::Output { session, gathered } => {
                 let half = self.config.max_bytes / 2;
                 let Some(cast) = self.resumed(session)? else { return Ok(()) };
-                cast.output(at, &bytes)?;
+                for (at, bytes) in gathered.pieces() {
+                    cast.output(at, bytes)?;
+                }
                 if let Some(since) = &mut cast.since {
-                    since.offset = end;
+                    since.offset = gathered.end;
                 }
                 if cast.unmarked > POSITION_EVERY {
                     cast.mark()?;

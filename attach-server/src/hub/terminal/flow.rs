@@ -12,7 +12,7 @@ use lap_wire::limits::{MAX_PAYLOAD, MAX_SNAPSHOT_SCROLLBACK, SKIP_SCROLLBACK};
 use lap_wire::{ChannelId, Ring};
 use tokio::time::Instant;
 
-use super::super::recorder::Recorder;
+use super::super::recorder::{GATHER, Needs, Recorder};
 use super::viewer::{Outgoing, Snapshot, Viewer};
 use super::{Served, State, Terminal};
 
@@ -149,12 +149,29 @@ impl Terminal {
                 viewer.connection.wake(viewer.channel, now);
             }
         }
-        if state.recorder.as_mut().is_some_and(|recorder| recorder.output(offset, payload)) {
-            state.ask_for_snapshot();
+        match state.recorder.as_mut().map(|recorder| recorder.output(offset, payload)) {
+            Some(Needs::Snapshot) => state.ask_for_snapshot(),
+            Some(Needs::Time) => self.hand_on_later(),
+            Some(Needs::Nothing) | None => {}
         }
         self.printed(state, now);
         state.forget_what_nobody_needs(now);
         self.grant(state, now);
+    }
+
+    /// What the recorder gathers from here on is written soon, however little comes.
+    fn hand_on_later(self: &Rc<Self>) {
+        let terminal = Rc::downgrade(self);
+        if let Some(hub) = self.hub.upgrade() {
+            hub.spawn(async move {
+                tokio::time::sleep(GATHER).await;
+                if let Some(terminal) = terminal.upgrade()
+                    && let Some(recorder) = &mut terminal.state.borrow_mut().recorder
+                {
+                    recorder.hand_on();
+                }
+            });
+        }
     }
 
     /// A piece of a snapshot has come from the keeper.

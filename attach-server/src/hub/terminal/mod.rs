@@ -291,8 +291,7 @@ impl Terminal {
     pub(super) fn input_acked(&self, id: u64, offset: u64) {
         let state = self.state.borrow();
         if let Some(viewer) = state.viewers.iter().find(|v| v.id == id) {
-            let frame = Frame::new(FrameType::InputAck, ChannelId(viewer.channel), offset, &[]);
-            viewer.connection.small_frame(&frame);
+            viewer.connection.input_ack(viewer.channel, offset);
         }
     }
 

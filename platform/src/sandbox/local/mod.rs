@@ -8,6 +8,7 @@ mod connect;
 mod launch;
 mod layout;
 pub(crate) mod process;
+mod socket;
 mod state;
 mod sweep;
 mod watch;
@@ -25,6 +26,7 @@ use tokio::sync::mpsc;
 
 use self::layout::{Layout, Place};
 use self::process::ProcessId;
+use self::socket::Socket;
 use self::watch::Watch;
 use super::{
     KeeperStream, SandboxError, SandboxEvent, SandboxName, SandboxRuntime, SandboxSpec, SandboxState,
@@ -296,8 +298,9 @@ impl SandboxRuntime for LocalRuntime {
 
     async fn connect(&self, name: &SandboxName) -> Result<KeeperStream, SandboxError> {
         let place = self.place(name)?;
-        match connect::connect(&place.socket()).await {
-            Ok(stream) => Ok(Box::new(stream)),
+        let connected = connect::connect(&place.socket()).await;
+        match connected.and_then(|stream| Socket::new(stream.into_std()?)) {
+            Ok(socket) => Ok(Box::new(socket)),
             Err(_) if !place.exists() => Err(SandboxError::NotFound(name.clone())),
             Err(error) => match state::state_of(&place) {
                 SandboxState::Gone { reason } => Err(SandboxError::Failed(reason)),

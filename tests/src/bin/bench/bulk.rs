@@ -18,7 +18,7 @@ pub(crate) fn bulk(stand: &mut Stand, report: &mut Report) -> Result<()> {
     let file = stand.long_lines()?;
     let size = std::fs::metadata(&file)?.len();
     let mut ways: Vec<(Way, Box<dyn Line>, Vec<f64>)> = Vec::new();
-    for way in Way::ALL.into_iter().filter(|way| *way != Way::Tmux) {
+    for way in stand.ways.clone().into_iter().filter(|way| *way != Way::Tmux) {
         match stand.open(way) {
             Ok(line) => ways.push((way, line, Vec::new())),
             Err(why) => report.missing(MEASURE, way.name(), &why),

@@ -63,7 +63,7 @@ struct Series {
 pub(crate) fn quiet(stand: &mut Stand, report: &mut Report) -> Result<()> {
     const MEASURE: &str = "keystroke echo, nothing else going on (p50 of each series, median of the series)";
     let mut ways = Vec::new();
-    for way in Way::ALL {
+    for way in stand.ways.clone() {
         match stand.open(way).and_then(|mut line| prepare(&mut *line, ECHO).map(|()| line)) {
             Ok(line) => ways.push(Series { way, line, p50: Vec::new(), p90: Vec::new() }),
             Err(why) => report.missing(MEASURE, way.name(), &why),
@@ -101,7 +101,7 @@ pub(crate) fn beside_a_flood(stand: &mut Stand, report: &mut Report) -> Result<(
         ("cat of long lines", format!("while :; do cat {}; done\r", file.display())),
         ("yes", "yes\r".into()),
     ];
-    for way in Way::ALL {
+    for way in stand.ways.clone() {
         let measured = stand.open(way).and_then(|mut line| {
             prepare(&mut *line, ECHO)?;
             floods

@@ -26,7 +26,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use report::Report;
-use stand::Stand;
+use stand::{Stand, Way};
 
 #[derive(Parser)]
 #[command(about = "Measures the terminal path beside a bare PTY, tmux and a node bridge.")]
@@ -37,6 +37,9 @@ struct Arguments {
     /// Only these measures.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Only these ways, where a measure compares several: raw, tmux, bridge, keeper, ours.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    ways: Vec<Way>,
     /// Keys typed per way and measure.
     #[arg(long, default_value_t = 2_000)]
     keys: usize,
@@ -78,6 +81,9 @@ fn main() -> Result<()> {
         anyhow::bail!("there is no measure {unknown:?}; there are {}", names.join(", "));
     }
     let mut stand = Stand::new(arguments.keys, arguments.series, arguments.bin, arguments.peers)?;
+    if !arguments.ways.is_empty() {
+        stand.ways = arguments.ways;
+    }
     let mut report = Report::default();
     for (name, measure) in MEASURES {
         if arguments.only.is_empty() || arguments.only.iter().any(|n| n == name) {

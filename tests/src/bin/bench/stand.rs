@@ -17,7 +17,7 @@ const BULK: usize = 64 * 1024 * 1024;
 const LINE: usize = 4_000;
 
 /// A way to two shells.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Way {
     /// A PTY and nothing else.
     Raw,
@@ -28,6 +28,7 @@ pub(crate) enum Way {
     /// Ours without the server: straight to a keeper.
     Keeper,
     /// Ours: server and one WebSocket.
+    #[value(name = "ours")]
     Server,
 }
 
@@ -47,6 +48,8 @@ impl Way {
 
 /// See the module.
 pub(crate) struct Stand {
+    /// The ways that are compared.
+    pub(crate) ways: Vec<Way>,
     /// Keys typed per way and measure.
     pub(crate) keys: usize,
     /// Alternating series.
@@ -64,7 +67,16 @@ pub(crate) struct Stand {
 impl Stand {
     pub(crate) fn new(keys: usize, series: usize, bin: PathBuf, peers: PathBuf) -> Result<Stand> {
         let dir = tempfile::Builder::new().prefix("lap-bench-").tempdir()?;
-        Ok(Stand { keys, series: series.max(1), bin, peers, dir, keeper: None, server: None })
+        Ok(Stand {
+            ways: Way::ALL.to_vec(),
+            keys,
+            series: series.max(1),
+            bin,
+            peers,
+            dir,
+            keeper: None,
+            server: None,
+        })
     }
 
     /// A directory that is gone afterwards.
