@@ -1,7 +1,8 @@
 //! Connections: accepted, counted, bounded in number and patience, and drained.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -32,14 +34,40 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// What a handler may know of the connection its request came on.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// The other end.
-    pub peer: SocketAddr,
     /// Its place among the connections; whoever takes the socket over takes this too.
     pub slot: Arc<Slot>,
 }
 
 /// The stream below a request, as `hyper::upgrade::Upgraded::downcast` gives it back.
-pub type Io = TokioIo<TcpStream>;
+pub type Io<S> = TokioIo<S>;
+
+/// Where connections come from.
+pub(crate) trait Listener: Send {
+    /// One of them.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one, ready to be used.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (stream, _) = TcpListener::accept(self).await?;
+        // Held back keystrokes are felt; an error means that the peer is gone already, which reading will tell.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(UnixListener::accept(self).await?.0)
+    }
+}
 
 /// How connections are treated.
 #[derive(Clone, Debug)]
@@ -52,7 +80,7 @@ pub(crate) struct Policy {
 
 /// Serves until `stopping`, then lets open requests finish.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listener: impl Listener,
     router: Router,
     policy: Policy,
     stopping: CancellationToken,
@@ -67,13 +95,13 @@ pub(crate) async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok(stream) => {
                 if let Some(slot) = policy.slots.try_take() {
-                    let connection = Connection { peer, slot: Arc::new(slot) };
+                    let connection = Connection { slot: Arc::new(slot) };
                     let (router, stopping) = (router.clone(), stopping.clone());
                     connections.spawn(converse(stream, router, connection, policy.header_timeout, stopping));
                 } else if let Some(slot) = refusals.try_take() {
-                    tracing::warn!(%peer, "too many connections: one is turned away");
+                    tracing::warn!("too many connections: one is turned away");
                     connections.spawn(refuse(stream, policy.slots.clone(), slot));
                 }
             }
@@ -92,14 +120,12 @@ pub(crate) async fn serve(
 }
 
 async fn converse(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     connection: Connection,
     header_timeout: Duration,
     stopping: CancellationToken,
 ) {
-    // Held back keystrokes are felt; an error means that the peer is gone already, which reading will tell.
-    let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(connection.clone());
@@ -125,7 +151,7 @@ async fn converse(
     }
 }
 
-async fn refuse(stream: TcpStream, slots: Slots, slot: Slot) {
+async fn refuse(stream: impl AsyncRead + AsyncWrite + Unpin + Send, slots: Slots, slot: Slot) {
     let service = service_fn(|_| {
         let answer: Response = slots.full().into_response();
         std::future::ready(Ok::<_, Infallible>(answer))

@@ -13,6 +13,8 @@ pub(crate) const FILE: &str = "server.json";
 #[derive(Serialize)]
 struct Contents<'a> {
     url: &'a str,
+    /// The same API, for this user on this machine.
+    socket: &'a Path,
     pid: u32,
     version: &'a str,
 }
@@ -21,6 +23,7 @@ struct Contents<'a> {
 #[derive(Debug)]
 pub(crate) struct Presence {
     path: PathBuf,
+    socket: PathBuf,
 }
 
 impl Presence {
@@ -28,8 +31,8 @@ impl Presence {
     ///
     /// # Errors
     /// When the state directory cannot be written to.
-    pub(crate) fn announce(state: &Path, url: &str) -> io::Result<Presence> {
-        let contents = Contents { url, pid: std::process::id(), version: env!("CARGO_PKG_VERSION") };
+    pub(crate) fn announce(state: &Path, url: &str, socket: &Path) -> io::Result<Presence> {
+        let contents = Contents { url, socket, pid: std::process::id(), version: env!("CARGO_PKG_VERSION") };
         let draft = state.join(format!("{FILE}.{}", std::process::id()));
         let path = state.join(FILE);
         let mut options = std::fs::OpenOptions::new();
@@ -37,7 +40,7 @@ impl Presence {
         serde_json::to_writer(&file, &contents)?;
         file.sync_all()?;
         std::fs::rename(&draft, &path)?;
-        Ok(Presence { path })
+        Ok(Presence { path, socket: socket.to_owned() })
     }
 }
 
@@ -45,6 +48,7 @@ impl Drop for Presence {
     fn drop(&mut self) {
         // Whoever reads one that was left behind finds nobody there.
         let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(&self.socket);
     }
 }
 

@@ -14,6 +14,7 @@ use lap_platform::sandbox::local::{LocalOptions, LocalRuntime};
 use lap_platform::secret::{KeyError, Keyring, MasterKey, SecretBox, SecretKey, TtyTokens};
 use lap_platform::session::{SessionError, Sessions, SessionsParts};
 use lap_platform::store::{Store, StoreError};
+use lap_platform::unix_socket;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,9 @@ const LARGE_BODIES: usize = 2;
 
 /// Recordings that are read at a time: each can take 64 MiB of memory, and a core for a second.
 const READ_RECORDINGS: usize = 4;
+
+/// In the data directory: the socket for programs of this user on this machine, a shorter way than TCP.
+const SOCKET: &str = "server.sock";
 
 /// What is not configuration.
 #[derive(Clone, Debug, Default)]
@@ -210,9 +214,13 @@ impl Server {
         };
         let router = routes.into_router(state.clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(listen::serve(listener, router, policy, stopping.clone()));
+        let beside = config.dirs.data.join(SOCKET);
+        let local = unix_socket::listen(&beside)
+            .map_err(|cause| StartError::Listen { address: beside.display().to_string(), cause })?;
+        tasks.spawn(listen::serve(listener, router.clone(), policy.clone(), stopping.clone()));
+        tasks.spawn(listen::serve(local, router, policy, stopping.clone()));
         tasks.spawn(watcher::watch(state.clone()));
-        let presence = Presence::announce(&config.dirs.state, &url)
+        let presence = Presence::announce(&config.dirs.state, &url, &beside)
             .map_err(|cause| StartError::Presence { dir: config.dirs.state.clone(), cause })?;
         tracing::info!(%url, data = %config.dirs.data.display(), "listening");
         Ok(Server { address, state, hub_thread, store, stopping, tasks, presence, _lock: lock })

@@ -9,6 +9,7 @@
 //! - [`secret`]: encryption at rest, keys, tokens.
 //! - [`session`]: the life of a session: brought up, watched over, ended.
 //! - [`store`]: what must not be lost.
+//! - [`unix_socket`]: what connects programs of one machine.
 
 pub mod client;
 pub mod config;
@@ -19,3 +20,4 @@ pub mod sandbox;
 pub mod secret;
 pub mod session;
 pub mod store;
+pub mod unix_socket;

@@ -31,13 +31,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::TcpStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lap_platform::model::SessionId;
+use lap_platform::unix_socket;
 use lap_wire::Epoch;
 use lap_wire::close::CloseCode;
 use lap_wire::control::{ErrorCode, ServerMessage, WireError};
@@ -47,6 +47,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use connection::{Connection, Kind};
 pub use directory::{Directory, Location};
+use outlet::Io;
 use recorder::Recordings;
 pub use recorder::{DEFAULT_MAX_BYTES as DEFAULT_RECORDING_BYTES, RecordingConfig};
 pub use size::SizePolicy;
@@ -82,6 +83,36 @@ pub struct Grant {
     pub may_type: bool,
 }
 
+/// A client's socket, of no runtime.
+#[derive(Debug)]
+pub enum ClientSocket {
+    /// From anywhere.
+    Tcp(std::net::TcpStream),
+    /// From this machine.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl From<std::net::TcpStream> for ClientSocket {
+    fn from(socket: std::net::TcpStream) -> ClientSocket {
+        ClientSocket::Tcp(socket)
+    }
+}
+
+impl ClientSocket {
+    /// Into the runtime of this thread.
+    fn into_io(self) -> io::Result<Box<dyn Io>> {
+        Ok(match self {
+            ClientSocket::Tcp(socket) => {
+                // A keystroke's echo must not wait for more bytes to share a packet with.
+                socket.set_nodelay(true)?;
+                socket.set_nonblocking(true)?;
+                Box::new(tokio::net::TcpStream::from_std(socket)?)
+            }
+            ClientSocket::Unix(socket) => Box::new(unix_socket::Socket::new(socket)?),
+        })
+    }
+}
+
 /// The hub, for the rest of the server.
 #[derive(Clone)]
 pub struct HubHandle {
@@ -105,7 +136,7 @@ impl Slot {
 }
 
 enum Command {
-    Connect { socket: TcpStream, leftover: Vec<u8>, kind: Kind, grant: Grant, slot: Slot },
+    Connect { socket: ClientSocket, leftover: Vec<u8>, kind: Kind, grant: Grant, slot: Slot },
     Record { session: SessionId },
     Drain { done: oneshot::Sender<()> },
 }
@@ -141,7 +172,8 @@ impl HubHandle {
     }
 
     /// Takes over an upgraded socket that speaks `lap.attach.v1`. `leftover` was read from it already.
-    pub async fn attach(&self, socket: TcpStream, leftover: Vec<u8>, grant: Grant, slot: Slot) {
+    pub async fn attach(&self, socket: impl Into<ClientSocket>, leftover: Vec<u8>, grant: Grant, slot: Slot) {
+        let socket = socket.into();
         self.command(Command::Connect { socket, leftover, kind: Kind::Attach, grant, slot }).await;
     }
 
@@ -149,11 +181,12 @@ impl HubHandle {
     pub async fn tty(
         &self,
         session: SessionId,
-        socket: TcpStream,
+        socket: impl Into<ClientSocket>,
         leftover: Vec<u8>,
         grant: Grant,
         slot: Slot,
     ) {
+        let socket = socket.into();
         self.command(Command::Connect { socket, leftover, kind: Kind::Tty(session), grant, slot }).await;
     }
 
@@ -257,18 +290,15 @@ impl Hub {
 
     fn connect(
         self: &Rc<Self>,
-        socket: TcpStream,
+        socket: ClientSocket,
         leftover: Vec<u8>,
         kind: Kind,
         grant: Grant,
         slot: Slot,
     ) -> io::Result<()> {
-        // A keystroke's echo must not wait for more bytes to share a packet with.
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        let socket = tokio::net::TcpStream::from_std(socket)?;
+        let io = socket.into_io()?;
         let id = self.next_id();
-        let connection = Connection::new(id, kind, grant, Rc::downgrade(self), Box::new(socket));
+        let connection = Connection::new(id, kind, grant, Rc::downgrade(self), io);
         self.connections.borrow_mut().insert(id, connection.clone());
         if let Kind::Tty(_) = kind {
             tty::begin(&connection);

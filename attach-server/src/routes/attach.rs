@@ -14,12 +14,13 @@ use lap_platform::model::SessionId;
 use lap_wire::PROTOCOL;
 use serde::Deserialize;
 use sha1::{Digest as _, Sha1};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::auth::{Principal, authenticate};
 use crate::error::{ApiError, Kind};
-use crate::hub::Grant;
+use crate::hub::{ClientSocket, Grant};
 use crate::limits::RETRY_AFTER;
-use crate::listen::{Connection, Io};
+use crate::listen::{self, Connection};
 use crate::state::AppState;
 
 /// RFC 6455, 1.3.
@@ -181,7 +182,7 @@ fn hand_over(
 }
 
 /// The bare socket, taken from its runtime, and what was read from it already.
-async fn socket_of(upgrade: OnUpgrade) -> Option<(std::net::TcpStream, Vec<u8>)> {
+async fn socket_of(upgrade: OnUpgrade) -> Option<(ClientSocket, Vec<u8>)> {
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -189,12 +190,18 @@ async fn socket_of(upgrade: OnUpgrade) -> Option<(std::net::TcpStream, Vec<u8>)>
             return None;
         }
     };
-    let Ok(parts) = upgraded.downcast::<Io>() else {
-        tracing::error!("an upgraded connection is of an unknown kind");
-        return None;
+    let (socket, leftover) = match upgraded.downcast::<listen::Io<TcpStream>>() {
+        Ok(parts) => (parts.io.into_inner().into_std().map(ClientSocket::Tcp), parts.read_buf),
+        Err(upgraded) => match upgraded.downcast::<listen::Io<UnixStream>>() {
+            Ok(parts) => (parts.io.into_inner().into_std().map(ClientSocket::Unix), parts.read_buf),
+            Err(_) => {
+                tracing::error!("an upgraded connection is of an unknown kind");
+                return None;
+            }
+        },
     };
-    match parts.io.into_inner().into_std() {
-        Ok(socket) => Some((socket, parts.read_buf.to_vec())),
+    match socket {
+        Ok(socket) => Some((socket, leftover.to_vec())),
         Err(error) => {
             tracing::warn!(%error, "an upgraded socket could not be handed over");
             None

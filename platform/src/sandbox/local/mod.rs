@@ -4,11 +4,9 @@
 //! is found again by the folder. Which process it is was recorded with its start time, so that nothing is ever sent to
 //! another that got its pid. What it leaves behind is found by [`SANDBOX_VARIABLE`](super::SANDBOX_VARIABLE).
 
-mod connect;
 mod launch;
 mod layout;
 pub(crate) mod process;
-mod socket;
 mod state;
 mod sweep;
 mod watch;
@@ -26,13 +24,13 @@ use tokio::sync::mpsc;
 
 use self::layout::{Layout, Place};
 use self::process::ProcessId;
-use self::socket::Socket;
 use self::watch::Watch;
 use super::{
     KeeperStream, SandboxError, SandboxEvent, SandboxName, SandboxRuntime, SandboxSpec, SandboxState,
     SandboxStatus,
 };
 use crate::keeper_client::KeeperClient;
+use crate::unix_socket::{self, Socket};
 
 /// A label: a sandbox that has it with the value `true` leaves its workspace behind, as `<data>/workspaces/<name>`.
 pub const KEEP_WORKSPACE: &str = "lap.keep-workspace";
@@ -113,7 +111,7 @@ impl LocalRuntime {
 
     /// Connects, and makes sure that it is on record which process that is.
     async fn record_keeper(&self, name: &SandboxName, place: &Place) -> io::Result<()> {
-        let stream = connect::connect(&place.socket()).await?;
+        let stream = unix_socket::connect(&place.socket()).await?;
         // The credentials are those of the process that listens.
         let pid = stream.peer_cred()?.pid().ok_or_else(|| io::Error::other("its keeper has no pid here"))?;
         let keeper = ProcessId::of(pid).ok_or_else(|| io::Error::other("its keeper has just ended"))?;
@@ -128,7 +126,7 @@ impl LocalRuntime {
             // It may be about to listen: afterwards there is a keeper to be told, or none.
             let _ = launch::launched(child).await;
         }
-        let Ok(stream) = connect::connect(&place.socket()).await else { return };
+        let Ok(stream) = unix_socket::connect(&place.socket()).await else { return };
         let keeper = stream.peer_cred().ok().and_then(|peer| ProcessId::of(peer.pid()?));
         let told = match KeeperClient::connect(Box::new(stream), "lap removal").await {
             Ok(client) => client.shutdown(REMOVAL_GRACE).await,
@@ -298,7 +296,7 @@ impl SandboxRuntime for LocalRuntime {
 
     async fn connect(&self, name: &SandboxName) -> Result<KeeperStream, SandboxError> {
         let place = self.place(name)?;
-        let connected = connect::connect(&place.socket()).await;
+        let connected = unix_socket::connect(&place.socket()).await;
         match connected.and_then(|stream| Socket::new(stream.into_std()?)) {
             Ok(socket) => Ok(Box::new(socket)),
             Err(_) if !place.exists() => Err(SandboxError::NotFound(name.clone())),

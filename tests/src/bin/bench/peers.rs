@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::line::Line;
 use crate::pty::{COLS, Pty, ROWS};
-use crate::ws::WebSocket;
+use crate::ws::{Stream, WebSocket};
 
 /// Two shells, each in a PTY of ours with nothing in between. A thread reads the second.
 pub(crate) struct Raw {
@@ -164,7 +164,7 @@ impl Bridge {
         let mut port = String::new();
         BufReader::new(process.stdout.take().context("its output")?).read_line(&mut port)?;
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port.trim().parse()?))?;
-        let socket = WebSocket::upgrade(stream, "/", &[])?;
+        let socket = WebSocket::upgrade(Stream::Tcp(stream), "/", &[])?;
         Ok(Bridge { process, socket, other_bytes: 0 })
     }
 

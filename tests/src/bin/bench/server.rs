@@ -1,7 +1,9 @@
-//! Our server as its users run it: the real `lap-server` with directories of its own, spoken to over TCP.
+//! Our server as its users run it: the real `lap-server` with directories of its own, spoken to over its unix socket, as
+//! `lap` does on the same machine, or over TCP.
 
 use std::fs::File;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use lap_wire::control::Mode;
 use tokio::runtime::Runtime;
 
 use crate::attach::{Attach, AttachLine};
-use crate::ws::WebSocket;
+use crate::ws::{Stream, WebSocket};
 
 /// How long it may take to listen, and a session to come up.
 const START: Duration = Duration::from_secs(20);
@@ -123,13 +125,17 @@ impl Server {
         }
     }
 
-    /// A socket, greeted.
+    /// A socket, greeted, as a program of the same machine has it.
     pub(crate) fn socket(&self) -> Result<Attach> {
-        self.greet(TcpStream::connect(&self.address)?)
+        self.upgrade(Stream::Unix(UnixStream::connect(self.dir.join("data/server.sock"))?))
     }
 
     /// The same over a connection that was made elsewhere.
     pub(crate) fn greet(&self, stream: TcpStream) -> Result<Attach> {
+        self.upgrade(Stream::Tcp(stream))
+    }
+
+    fn upgrade(&self, stream: Stream) -> Result<Attach> {
         let bearer = format!("Bearer {KEY}");
         let headers = [("Sec-WebSocket-Protocol", PROTOCOL), ("Authorization", bearer.as_str())];
         Attach::over(WebSocket::upgrade(stream, ATTACH, &headers)?)
@@ -137,8 +143,18 @@ impl Server {
 
     /// Two new shells on one socket.
     pub(crate) fn shells(&mut self) -> Result<AttachLine> {
+        let attach = self.socket()?;
+        self.shells_over(attach)
+    }
+
+    /// The same over TCP.
+    pub(crate) fn shells_over_tcp(&mut self) -> Result<AttachLine> {
+        let attach = self.greet(TcpStream::connect(&self.address)?)?;
+        self.shells_over(attach)
+    }
+
+    fn shells_over(&mut self, mut attach: Attach) -> Result<AttachLine> {
         let (first, second) = (self.session()?, self.session()?);
-        let mut attach = self.socket()?;
         let first = attach.open(1, &first.to_string(), Mode::Interact)?;
         let second = attach.open(2, &second.to_string(), Mode::Interact)?;
         Ok(AttachLine::new(attach, first, second))

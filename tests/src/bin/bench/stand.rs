@@ -27,13 +27,17 @@ pub(crate) enum Way {
     Bridge,
     /// Ours without the server: straight to a keeper.
     Keeper,
-    /// Ours: server and one WebSocket.
+    /// Ours: server and one WebSocket, on the unix socket that `lap` uses on the same machine.
     #[value(name = "ours")]
     Server,
+    /// The same over TCP.
+    #[value(name = "ours-tcp")]
+    ServerTcp,
 }
 
 impl Way {
-    pub(crate) const ALL: [Way; 5] = [Way::Raw, Way::Tmux, Way::Bridge, Way::Keeper, Way::Server];
+    pub(crate) const ALL: [Way; 6] =
+        [Way::Raw, Way::Tmux, Way::Bridge, Way::Keeper, Way::Server, Way::ServerTcp];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -42,6 +46,7 @@ impl Way {
             Way::Bridge => "node-pty + ws",
             Way::Keeper => "our keeper, no server",
             Way::Server => "ours",
+            Way::ServerTcp => "ours over TCP",
         }
     }
 }
@@ -92,6 +97,7 @@ impl Stand {
             Way::Bridge => Box::new(Bridge::start(&self.peers)?),
             Way::Keeper => Box::new(self.keeper()?.shells()?),
             Way::Server => Box::new(self.server()?.shells()?),
+            Way::ServerTcp => Box::new(self.server()?.shells_over_tcp()?),
         })
     }
 

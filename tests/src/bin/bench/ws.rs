@@ -1,8 +1,9 @@
 //! A WebSocket client of one thread that blocks: what a key costs in it is one write, one poll and one read.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -21,9 +22,46 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 
+/// What a WebSocket runs over.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
 /// An open socket.
 pub(crate) struct WebSocket {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -32,9 +70,14 @@ pub(crate) struct WebSocket {
 
 impl WebSocket {
     /// Upgrades a connection.
-    pub(crate) fn upgrade(mut stream: TcpStream, path: &str, headers: &[(&str, &str)]) -> Result<WebSocket> {
-        stream.set_nodelay(true)?;
-        let host = stream.peer_addr()?;
+    pub(crate) fn upgrade(mut stream: Stream, path: &str, headers: &[(&str, &str)]) -> Result<WebSocket> {
+        let host = match &stream {
+            Stream::Tcp(stream) => {
+                stream.set_nodelay(true)?;
+                stream.peer_addr()?.to_string()
+            }
+            Stream::Unix(_) => "localhost".to_owned(),
+        };
         let mut request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
