@@ -5,6 +5,7 @@
 //! A recording survives the server: a comment line after each flush says up to which offset it goes, and the next
 //! server cuts off what came after it and goes on from there.
 
+mod budget;
 mod cast;
 mod writer;
 
@@ -22,6 +23,7 @@ use lap_wire::Epoch;
 use lap_wire::control::{ExitStatus, Size};
 use lap_wire::flow::Since;
 
+use budget::Budget;
 use cast::last_position;
 use writer::{Job, Writer};
 
@@ -124,6 +126,9 @@ impl Recordings {
             recordings: self.clone(),
             position,
             gathered: Gathered::default(),
+            budget: Budget::new(Instant::now()),
+            paused: false,
+            looked_after: false,
             needs_snapshot: false,
             gap: false,
             ended: false,
@@ -158,7 +163,7 @@ impl Gathered {
 pub(super) enum Needs {
     /// Nothing.
     Nothing,
-    /// [`Recorder::hand_on`], after [`GATHER`].
+    /// [`Recorder::look_again`], after [`GATHER`].
     Time,
     /// A snapshot to go on with.
     Snapshot,
@@ -171,6 +176,11 @@ pub(super) struct Recorder {
     /// How far the recording found on disk goes.
     position: Option<Since>,
     gathered: Gathered,
+    budget: Budget,
+    /// Set while nothing is recorded, since too much came.
+    paused: bool,
+    /// Set while [`Recorder::look_again`] is to come.
+    looked_after: bool,
     /// Set while the recording can only go on with a snapshot.
     needs_snapshot: bool,
     gap: bool,
@@ -187,33 +197,52 @@ impl Recorder {
 
     /// Whether a snapshot is waited for.
     pub(super) fn wants_snapshot(&self) -> bool {
-        self.needs_snapshot
+        self.needs_snapshot && !self.paused
     }
 
     /// The program has printed.
     pub(super) fn output(&mut self, offset: u64, bytes: &[u8]) -> Needs {
-        if self.wants_snapshot() {
-            return Needs::Snapshot;
-        }
-        if bytes.is_empty() {
+        if self.paused || bytes.is_empty() {
             return Needs::Nothing;
         }
-        let first = self.gathered.bytes.is_empty();
+        if self.needs_snapshot {
+            return Needs::Snapshot;
+        }
+        let now = Instant::now();
+        if !self.budget.take(bytes.len(), now) {
+            self.hand_on();
+            (self.paused, self.gap, self.needs_snapshot) = (true, true, true);
+            return self.needs_time();
+        }
         self.gathered.bytes.extend_from_slice(bytes);
-        self.gathered.pieces.push((Instant::now(), self.gathered.bytes.len()));
+        self.gathered.pieces.push((now, self.gathered.bytes.len()));
         self.gathered.end = offset + bytes.len() as u64;
         if self.gathered.bytes.len() >= MAX_GATHERED {
             self.hand_on();
         }
-        match (self.wants_snapshot(), first) {
-            (true, _) => Needs::Snapshot,
-            (false, true) => Needs::Time,
+        if self.needs_snapshot { Needs::Snapshot } else { self.needs_time() }
+    }
+
+    fn needs_time(&mut self) -> Needs {
+        if std::mem::replace(&mut self.looked_after, true) { Needs::Nothing } else { Needs::Time }
+    }
+
+    /// Some time has passed.
+    pub(super) fn look_again(&mut self) -> Needs {
+        self.hand_on();
+        if self.paused {
+            self.paused = !self.budget.has_recovered(Instant::now());
+        }
+        self.looked_after = self.paused;
+        match (self.paused, self.needs_snapshot) {
+            (true, _) => Needs::Time,
+            (false, true) => Needs::Snapshot,
             (false, false) => Needs::Nothing,
         }
     }
 
     /// Gives the writer what was gathered.
-    pub(super) fn hand_on(&mut self) {
+    fn hand_on(&mut self) {
         if self.gathered.bytes.is_empty() {
             return;
         }
@@ -234,6 +263,9 @@ impl Recorder {
         size: Size,
         bytes: &[u8],
     ) {
+        if self.paused {
+            return;
+        }
         self.hand_on();
         let since = Since { epoch, offset, size_generation };
         let (session, at, gap) = (self.session, Instant::now(), self.gap);
@@ -358,6 +390,38 @@ mod tests {
         }
         assert!(lives > 3);
         assert_eq!(printed(&config.read(session).unwrap()).as_bytes(), stream);
+    }
+
+    #[test]
+    fn of_a_flood_the_beginning_is_recorded_and_what_follows_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: DEFAULT_MAX_BYTES };
+        let session = SessionId::new();
+        let (recordings, thread) = Recordings::start(config.clone()).unwrap();
+        let mut recorder = recordings.recorder(session, None);
+        recorder.continues(EPOCH, 0, 0);
+        recorder.snapshot(EPOCH, 0, 0, Size::default(), b"");
+        let (flood, mut at) = ("0123456789abcde\n".repeat(4096), 0);
+        let mut paused = false;
+        for _ in 0..1024 {
+            recorder.output(at, flood.as_bytes());
+            at += flood.len() as u64;
+            paused |= recorder.paused;
+            assert!(!paused || !recorder.wants_snapshot(), "no snapshot is asked for while it floods");
+        }
+        assert!(paused);
+        assert_eq!(recorder.look_again(), Needs::Time);
+        recorder.snapshot(EPOCH, at, 1, Size::default(), b"too early");
+        recorder.budget = Budget::new(Instant::now());
+        assert_eq!(recorder.look_again(), Needs::Snapshot);
+        recorder.snapshot(EPOCH, at, 1, Size::default(), b"the screen");
+        recorder.output(at, b" and on");
+        drop((recorder, recordings));
+        thread.join().unwrap();
+        let cast = config.read(session).unwrap();
+        assert!(cast.len() < 48 * 1024 * 1024, "{}", cast.len());
+        assert!(events(&cast).iter().any(|(code, text)| code == "m" && text.contains("left out")));
+        assert!(printed(&cast).ends_with("the screen and on"));
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Writer {
                 }
                 let Some(cast) = self.open.get_mut(&session) else { return Ok(()) };
                 if gap {
-                    cast.event(at, "m", "output left out: it came faster than it could be written")?;
+                    cast.event(at, "m", "output left out: it came faster than is recorded")?;
                 }
                 cast.partial.clear();
                 cast.event(at, "r", &format!("{}x{}", size.cols, size.rows))?;

@@ -151,7 +151,7 @@ impl Terminal {
         }
         match state.recorder.as_mut().map(|recorder| recorder.output(offset, payload)) {
             Some(Needs::Snapshot) => state.ask_for_snapshot(),
-            Some(Needs::Time) => self.hand_on_later(),
+            Some(Needs::Time) => self.look_again(),
             Some(Needs::Nothing) | None => {}
         }
         self.printed(state, now);
@@ -159,19 +159,22 @@ impl Terminal {
         self.grant(state, now);
     }
 
-    /// What the recorder gathers from here on is written soon, however little comes.
-    fn hand_on_later(self: &Rc<Self>) {
+    /// Looks after the recorder in a while, and until it needs no more looking after.
+    fn look_again(self: &Rc<Self>) {
         let terminal = Rc::downgrade(self);
-        if let Some(hub) = self.hub.upgrade() {
-            hub.spawn(async move {
+        let Some(hub) = self.hub.upgrade() else { return };
+        hub.spawn(async move {
+            loop {
                 tokio::time::sleep(GATHER).await;
-                if let Some(terminal) = terminal.upgrade()
-                    && let Some(recorder) = &mut terminal.state.borrow_mut().recorder
-                {
-                    recorder.hand_on();
+                let Some(terminal) = terminal.upgrade() else { return };
+                let mut state = terminal.state.borrow_mut();
+                match state.recorder.as_mut().map(Recorder::look_again) {
+                    Some(Needs::Time) => {}
+                    Some(Needs::Snapshot) => return state.ask_for_snapshot(),
+                    Some(Needs::Nothing) | None => return,
                 }
-            });
-        }
+            }
+        });
     }
 
     /// A piece of a snapshot has come from the keeper.
