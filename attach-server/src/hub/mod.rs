@@ -232,6 +232,8 @@ pub(crate) struct Hub {
     tasks: RefCell<JoinSet<()>>,
     ids: Cell<u64>,
     disconnected: Notify,
+    /// When somebody last typed, into any terminal.
+    typed: Cell<Option<tokio::time::Instant>>,
     draining: Cell<bool>,
 }
 
@@ -251,6 +253,7 @@ impl Hub {
             tasks: RefCell::default(),
             ids: Cell::new(1),
             disconnected: Notify::new(),
+            typed: Cell::new(None),
             draining: Cell::new(false),
         })
     }

@@ -93,8 +93,8 @@ fn on_connection(connection: &Connection, frame: &Frame<'_>) -> Result<(), Close
         }
         FrameType::Pong => Ok(()),
         FrameType::Control => match parse(connection, frame)? {
-            ClientMessage::Call { .. } => {
-                let error = WireError::new(ErrorCode::NotAllowed, "calls are for keepers; use the REST API");
+            ClientMessage::Call { .. } | ClientMessage::Typing => {
+                let error = WireError::new(ErrorCode::NotAllowed, "that is for keepers; use the REST API");
                 connection.error(0, error);
                 Ok(())
             }
@@ -166,7 +166,7 @@ fn control(connection: &Rc<Connection>, channel: u32, message: ClientMessage) ->
             connection
                 .error(channel, WireError::new(ErrorCode::NotAllowed, "the server decides who answers"));
         }
-        ClientMessage::Hello { .. } | ClientMessage::Call { .. } => {
+        ClientMessage::Hello { .. } | ClientMessage::Call { .. } | ClientMessage::Typing => {
             return Err(unexpected(connection, channel, "this message belongs on channel 0"));
         }
     }

@@ -71,6 +71,7 @@ impl Keeper {
                 "leases are a server's to give, not a keeper's",
             )),
             ClientMessage::Hello { .. }
+            | ClientMessage::Typing
             | ClientMessage::Call { .. }
             | ClientMessage::Open(_)
             | ClientMessage::Close => {

@@ -149,6 +149,10 @@ impl Keeper {
                 connection.tell(ChannelId::CONNECTION, &welcome);
                 Ok(())
             }
+            ClientMessage::Typing if connection.greeted => {
+                self.typed = Some(now);
+                Ok(())
+            }
             ClientMessage::Call { request, call } if connection.greeted => {
                 if let Some(reply) = self.call(id, request, call, now) {
                     self.tell(id, ChannelId::CONNECTION, &ServerMessage::Reply { request, reply });

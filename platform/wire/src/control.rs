@@ -162,6 +162,8 @@ pub enum ClientMessage {
         /// Who does.
         by: Responder,
     },
+    /// Channel 0, to a keeper only: somebody types, into a terminal that may be another keeper's.
+    Typing,
     /// Ends this channel; the program goes on.
     Close,
     /// Channel 0, to a keeper only.

@@ -33,6 +33,10 @@ const MAX_AWAY: usize = 16;
 const FULL_STREAM_RATE: u64 = 32 * 1024 * 1024;
 /// How far behind [`FULL_STREAM_RATE`] the most advanced viewer may be at any time.
 const FULL_STREAM_SLACK: u64 = 1024 * 1024;
+/// Output that comes in pieces of at least this many bytes may be a flood.
+const FLOOD_PIECE: usize = 2 * 1024;
+/// While somebody types, the keeper of a terminal that floods is told so this often: twice as often as it needs.
+const TELL_TYPING: Duration = Duration::from_millis(50);
 /// When to look again whether the viewer that is waited for still comes on.
 const HOLD_CHECK: Duration = Duration::from_millis(40);
 
@@ -52,6 +56,8 @@ pub(super) struct Flow {
     /// Since when the keeper waits for the most advanced viewer, and where that one was.
     hold: Option<(Instant, u64)>,
     hold_check: bool,
+    /// When the keeper was last told that somebody types.
+    told_typing: Option<Instant>,
     /// Viewers that went away without a word: what they had, and until when it is kept.
     away: VecDeque<(u64, Instant)>,
 }
@@ -67,6 +73,7 @@ impl Flow {
             acked: 0,
             hold: None,
             hold_check: false,
+            told_typing: None,
             away: VecDeque::new(),
         }
     }
@@ -155,8 +162,25 @@ impl Terminal {
             Some(Needs::Nothing) | None => {}
         }
         self.printed(state, now);
+        if len >= FLOOD_PIECE {
+            self.give_way(state, now);
+        }
         state.forget_what_nobody_needs(now);
         self.grant(state, now);
+    }
+
+    /// Output that may be a flood, whose keeper may not know that somebody types elsewhere.
+    fn give_way(&self, state: &mut State, now: Instant) {
+        let within =
+            |at: Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) < TELL_TYPING);
+        let typed = self.hub.upgrade().is_some_and(|hub| within(hub.typed.get()));
+        if typed
+            && !within(state.flow.told_typing)
+            && let Some(upstream) = &state.upstream
+        {
+            state.flow.told_typing = Some(now);
+            upstream.control(ChannelId::CONNECTION.0, &ClientMessage::Typing);
+        }
     }
 
     /// Looks after the recorder in a while, and until it needs no more looking after.

@@ -272,6 +272,9 @@ impl Terminal {
         }
         let now = Instant::now();
         viewer.connection.typed(viewer.channel, now);
+        if let Some(hub) = self.hub.upgrade() {
+            hub.typed.set(Some(now));
+        }
         state.acts += 1;
         viewer.acted = state.acts;
         if active != Some(id) {
