@@ -403,7 +403,18 @@ mod tests {
         recorder.snapshot(EPOCH, 0, 0, Size::default(), b"");
         let (flood, mut at) = ("0123456789abcde\n".repeat(4096), 0);
         let mut paused = false;
-        for _ in 0..1024 {
+        // The writer has taken what it was given: what is left out here is so for coming too fast and for nothing else.
+        let written = || {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while recordings.queued.load(Ordering::Relaxed) > 0 {
+                assert!(Instant::now() < deadline, "the writer does not write");
+                std::thread::yield_now();
+            }
+        };
+        for piece in 0..1024 {
+            if piece % 64 == 0 {
+                written();
+            }
             recorder.output(at, flood.as_bytes());
             at += flood.len() as u64;
             paused |= recorder.paused;
@@ -413,6 +424,7 @@ mod tests {
         assert_eq!(recorder.look_again(), Needs::Time);
         recorder.snapshot(EPOCH, at, 1, Size::default(), b"too early");
         recorder.budget = Budget::new(Instant::now());
+        written();
         assert_eq!(recorder.look_again(), Needs::Snapshot);
         recorder.snapshot(EPOCH, at, 1, Size::default(), b"the screen");
         recorder.output(at, b" and on");

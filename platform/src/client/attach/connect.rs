@@ -1,5 +1,7 @@
 //! Where a server is, and making a socket to it.
 
+use std::path::{Path, PathBuf};
+
 use lap_wire::PROTOCOL;
 use lap_wire::control::{ErrorCode, WireError};
 use lap_wire::limits::MAX_MESSAGE;
@@ -10,8 +12,10 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Error};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_util::either::Either;
 
 use super::Lost;
+use crate::unix_socket;
 
 /// Where a server takes `lap.attach.v1`.
 pub const ATTACH_PATH: &str = "/api/v1/managed_agents/attach";
@@ -21,8 +25,8 @@ const READ_BUFFER: usize = 32 * 1024;
 /// What the library may hold for a socket that takes nothing, before messages wait with us.
 const WRITE_BUFFER: usize = 256 * 1024;
 
-/// A socket to a server.
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// A socket to a server, over the network or within this machine.
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<Either<TcpStream, unix_socket::Socket>>>;
 
 /// How a client proves who it is.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,6 +55,8 @@ impl std::fmt::Debug for Credentials {
 pub struct Endpoint {
     /// Its base URL, `http://…` or `https://…`.
     pub url: String,
+    /// The unix socket it listens on beside that, if it runs on this machine: a shorter way for every keystroke.
+    pub socket: Option<PathBuf>,
     /// What to show it.
     pub credentials: Credentials,
 }
@@ -84,7 +90,7 @@ impl Endpoint {
     }
 }
 
-/// Connects, without Nagle's delay.
+/// Connects: over the unix socket if there is one and somebody listens on it, and else over TCP.
 pub(super) async fn connect(endpoint: Endpoint) -> Result<Socket, Lost> {
     let invalid = |message| Lost::Refused(WireError::new(ErrorCode::Invalid, message));
     let request = endpoint.request().map_err(invalid)?;
@@ -98,8 +104,28 @@ pub(super) async fn connect(endpoint: Endpoint) -> Result<Socket, Lost> {
     config.max_write_buffer_size = WRITE_BUFFER;
     config.max_message_size = Some(MAX_MESSAGE);
     config.max_frame_size = Some(MAX_MESSAGE);
-    let made = tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, None).await;
+    let stream = open(&request, endpoint.socket.as_deref()).await.map_err(|error| judge(&error))?;
+    let made = tokio_tungstenite::client_async_tls_with_config(request, stream, Some(config), None).await;
     made.map(|(socket, _)| socket).map_err(|error| judge(&error))
+}
+
+async fn open(
+    request: &Request<()>,
+    socket: Option<&Path>,
+) -> Result<Either<TcpStream, unix_socket::Socket>, Error> {
+    if let Some(path) = socket
+        && let Ok(stream) = unix_socket::connect(path).await
+    {
+        return Ok(Either::Right(unix_socket::Socket::new(stream.into_std()?)?));
+    }
+    let uri = request.uri();
+    let host = uri.host().ok_or(Error::Url(UrlError::NoHostName))?;
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("wss") { 443 } else { 80 });
+    // An IPv6 address stands in brackets in a URL, and nowhere else.
+    let stream = TcpStream::connect((host.trim_start_matches('[').trim_end_matches(']'), port)).await?;
+    // Without Nagle's delay a keystroke leaves at once.
+    stream.set_nodelay(true)?;
+    Ok(Either::Left(stream))
 }
 
 /// Whether trying again can help.
@@ -155,7 +181,7 @@ mod tests {
     use super::*;
 
     fn endpoint(url: &str, credentials: Credentials) -> Endpoint {
-        Endpoint { url: url.into(), credentials }
+        Endpoint { url: url.into(), socket: None, credentials }
     }
 
     #[test]
