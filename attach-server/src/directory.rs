@@ -62,10 +62,10 @@ impl Directory for SessionDirectory {
         })
     }
 
-    fn viewers(&self, session: SessionId, count: u32) {
+    fn viewers(&self, session: SessionId, count: u32, interactive: u32) {
         self.tell(session, |live| {
             live.viewers = count;
-            live.interactive = count;
+            live.interactive = interactive;
         });
     }
 

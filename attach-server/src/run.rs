@@ -182,6 +182,7 @@ impl Server {
 
         let metrics = Arc::new(Metrics::new());
         let stopping = CancellationToken::new();
+        metrics.register(|registry| hub.metrics().register(registry));
         let (routes, gathered) = routes::gather();
         let document = openapi::document(&gathered, &harnesses(&sessions))?;
         let state = AppState::new(Parts {

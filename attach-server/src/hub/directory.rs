@@ -29,8 +29,8 @@ pub trait Directory: Send + Sync + 'static {
     /// A new byte stream to a sandbox's keeper.
     async fn connect(&self, sandbox: &SandboxName) -> Result<KeeperStream, WireError>;
 
-    /// So many viewers are attached now.
-    fn viewers(&self, session: SessionId, count: u32);
+    /// So many viewers are attached now, and so many of them may type.
+    fn viewers(&self, session: SessionId, count: u32, interactive: u32);
 
     /// The program wants something, or no longer does.
     fn attention(&self, session: SessionId, state: Attention, text: Option<String>);

@@ -10,12 +10,13 @@
 //! - `terminal`: who looks at a terminal, and how its bytes reach them; `upstream`: the way to its keeper.
 //! - `outlet`, `ws`, `bell`: bytes on a socket, and waking its task. `scheduler`, `link`: in which order, and how many at once.
 //! - `size`: whose size counts. `recorder`: everything on disk.
-//! - `directory`: the rest of the server, as seen from here.
+//! - `metrics`: what is counted. `directory`: the rest of the server, as seen from here.
 
 mod bell;
 mod connection;
 mod directory;
 mod link;
+mod metrics;
 mod outlet;
 mod protocol;
 mod recorder;
@@ -48,6 +49,7 @@ use tokio::task::{JoinSet, LocalSet};
 use connection::{Connection, Kind};
 pub use directory::{Directory, Location};
 use outlet::Io;
+pub use metrics::{Census, HubMetrics};
 use recorder::Recordings;
 pub use recorder::{DEFAULT_MAX_BYTES as DEFAULT_RECORDING_BYTES, RecordingConfig};
 pub use size::SizePolicy;
@@ -119,6 +121,7 @@ pub struct HubHandle {
     commands: mpsc::Sender<Command>,
     slots: Arc<Semaphore>,
     recording: Option<RecordingConfig>,
+    metrics: HubMetrics,
 }
 
 /// The right to one connection; taken before the upgrade, so that a full server can say so in HTTP.
@@ -138,6 +141,7 @@ impl Slot {
 enum Command {
     Connect { socket: ClientSocket, leftover: Vec<u8>, kind: Kind, grant: Grant, slot: Slot },
     Record { session: SessionId },
+    Census { answer: oneshot::Sender<Census> },
     Drain { done: oneshot::Sender<()> },
 }
 
@@ -148,12 +152,14 @@ pub fn start(config: HubConfig, directory: Arc<dyn Directory>) -> io::Result<(Hu
         commands,
         slots: Arc::new(Semaphore::new(config.max_connections)),
         recording: config.recording.clone(),
+        metrics: HubMetrics::default(),
     };
-    let recordings = config.recording.map(Recordings::start).transpose()?;
+    let metrics = handle.metrics.clone();
+    let recordings = config.recording.map(|config| Recordings::start(config, metrics.clone())).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("lap-hub".to_owned()).spawn(move || {
         let (recordings, writer) = recordings.unzip();
-        let hub = Hub::new(directory, recordings);
+        let hub = Hub::new(directory, recordings, metrics);
         LocalSet::new().block_on(&runtime, hub.clone().run(waiting));
         drop((hub, runtime));
         // Its queue ends with the hub; what is in it is still written.
@@ -205,6 +211,19 @@ impl HubHandle {
         }
     }
 
+    /// What has happened so far.
+    #[must_use]
+    pub fn metrics(&self) -> &HubMetrics {
+        &self.metrics
+    }
+
+    /// What is there now; nothing once it has ended.
+    pub async fn census(&self) -> Census {
+        let (answer, answered) = oneshot::channel();
+        self.command(Command::Census { answer }).await;
+        answered.await.unwrap_or_default()
+    }
+
     /// Tells every client to reconnect, closes their connections and ends the hub. Terminals go on in their sandboxes.
     pub async fn drain(&self) {
         let (done, drained) = oneshot::channel();
@@ -225,6 +244,7 @@ pub(crate) struct Hub {
     pub(crate) directory: Arc<dyn Directory>,
     instance: Epoch,
     recordings: Option<Recordings>,
+    metrics: HubMetrics,
     terminals: RefCell<HashMap<SessionId, Rc<Terminal>>>,
     /// One opening of a session's terminal at a time.
     gates: RefCell<HashMap<SessionId, Rc<tokio::sync::Mutex<()>>>>,
@@ -238,7 +258,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    fn new(directory: Arc<dyn Directory>, recordings: Option<Recordings>) -> Rc<Hub> {
+    fn new(directory: Arc<dyn Directory>, recordings: Option<Recordings>, metrics: HubMetrics) -> Rc<Hub> {
         let mut instance = [0; 8];
         if getrandom::fill(&mut instance).is_err() {
             tracing::warn!("no random bytes: clients cannot tell this server from its predecessor");
@@ -247,6 +267,7 @@ impl Hub {
             directory,
             instance: Epoch(u64::from_le_bytes(instance)),
             recordings,
+            metrics,
             terminals: RefCell::default(),
             gates: RefCell::default(),
             connections: RefCell::default(),
@@ -270,6 +291,10 @@ impl Hub {
                     let hub = self.clone();
                     self.spawn(async move { hub.record(session).await });
                 }
+                Command::Census { answer } => {
+                    // Whoever asked may have gone away.
+                    let _ = answer.send(self.census());
+                }
                 Command::Drain { done } => {
                     self.drain().await;
                     let _ = done.send(());
@@ -278,6 +303,20 @@ impl Hub {
             }
         }
         self.drain().await;
+    }
+
+    fn census(&self) -> Census {
+        let mut census = Census::default();
+        for connection in self.connections.borrow().values() {
+            match connection.kind {
+                Kind::Attach => census.attach_connections += 1,
+                Kind::Tty(_) => census.tty_connections += 1,
+            }
+        }
+        for terminal in self.terminals.borrow().values() {
+            terminal.count(&mut census);
+        }
+        census
     }
 
     /// Runs a task that ends with the hub.
@@ -356,7 +395,7 @@ impl Hub {
             };
         }
         let location = self.directory.locate(session).await?;
-        let terminal = Terminal::new(session, Rc::downgrade(self), location);
+        let terminal = Terminal::new(session, Rc::downgrade(self), location, self.metrics.clone());
         self.open(&terminal, since).await?;
         self.terminals.borrow_mut().insert(session, terminal.clone());
         Ok(terminal)
@@ -425,6 +464,7 @@ impl Hub {
                 Err(error) => error,
                 Ok(_) => match self.open(terminal, Some(terminal.position())).await {
                     Ok(()) => {
+                        self.metrics.reconnects.add(1);
                         terminal.reopen_inputs().await;
                         return None;
                     }

@@ -1,5 +1,6 @@
 //! What the server counts, as Prometheus reads it.
 
+mod attach;
 mod gauge;
 mod http;
 mod sessions;
@@ -9,6 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use crate::hub::Census;
+
+use attach::Attached;
 pub use gauge::{Gauge, GaugeGuard};
 pub use http::{HttpLabels, HttpMetrics};
 pub(crate) use sessions::{Observer, SessionMetrics};
@@ -23,6 +27,7 @@ pub struct Metrics {
     /// Event streams open now.
     pub event_streams: Gauge,
     pub(crate) sessions: SessionMetrics,
+    attached: Attached,
 }
 
 impl Metrics {
@@ -36,7 +41,8 @@ impl Metrics {
         registry.register("http_event_streams", "Event streams open now", event_streams.metric());
         let http = HttpMetrics::register(&mut registry);
         let sessions = SessionMetrics::register(&mut registry);
-        Metrics { registry: Mutex::new(registry), http, connections, event_streams, sessions }
+        let attached = Attached::register(&mut registry);
+        Metrics { registry: Mutex::new(registry), http, connections, event_streams, sessions, attached }
     }
 
     /// Adds others' metrics.
@@ -45,8 +51,9 @@ impl Metrics {
         add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// All of them in the OpenMetrics text format.
-    pub(crate) fn encode(&self) -> Result<String, std::fmt::Error> {
+    /// All of them in the OpenMetrics text format; what is attached now is told by whoever knows.
+    pub(crate) fn encode(&self, census: Census) -> Result<String, std::fmt::Error> {
+        self.attached.set(census);
         let mut encoded = String::new();
         text::encode(&mut encoded, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
         Ok(encoded)

@@ -24,6 +24,6 @@ pub(super) async fn metrics(
     _: Can<Read>,
     State(state): State<AppState>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let text = state.metrics().encode().map_err(ApiError::internal)?;
+    let text = state.metrics().encode(state.hub().census().await).map_err(ApiError::internal)?;
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text))
 }

@@ -144,3 +144,96 @@ async fn sockets_beyond_the_limit_are_refused_in_http() {
     let refused = open(&api, path, &headers).await.map(drop).unwrap_err();
     assert_eq!(refused.0, 429, "{}", refused.1);
 }
+
+#[tokio::test]
+async fn metrics_tell_of_who_is_attached_and_how_long_a_key_takes() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let id = api.ready_session(&agent).await;
+    let mut socket = open(&api, &format!("{SESSIONS}/{id}/tty?token={KEY}"), &[]).await.unwrap();
+    // The prompt first: only then is what is typed answered at once.
+    socket.send(Message::text("echo mark-$((40+2))\r")).await.unwrap();
+    until(&mut socket, "mark-42").await;
+    socket.send(Message::text("x")).await.unwrap();
+    until(&mut socket, "x").await;
+    let metrics = api.get("/api/v1/metrics").await.text;
+    for line in [
+        "attach_connections{kind=\"tty\"} 1",
+        "attach_connections{kind=\"attach\"} 0",
+        "attach_terminals 1",
+        "attach_viewers 1",
+        "attach_in_flight_bytes 0",
+        "attach_opens_total{how=\"snapshot\"} 1",
+        "attach_snapshots_total 1",
+        "attach_skips_total 0",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    let number = |name: &str| -> f64 {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(number("attach_input_bytes_total"), 21.0, "{metrics}");
+    assert!(number("attach_output_bytes_total") >= 20.0, "{metrics}");
+    for hop in ["keeper", "program", "server"] {
+        let count = number(&format!("attach_echo_seconds_count{{hop=\"{hop}\"}}"));
+        let sum = number(&format!("attach_echo_seconds_sum{{hop=\"{hop}\"}}"));
+        assert!(count >= 1.0 && sum > 0.0, "{hop}: {metrics}");
+    }
+    drop(socket);
+    let gone = async {
+        while !api.get("/api/v1/metrics").await.text.contains("attach_viewers 0") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, gone).await.unwrap();
+    api.delete(&format!("{AGENTS}/{agent}")).await;
+}
+
+#[tokio::test]
+async fn who_only_watches_does_not_keep_a_session_from_its_end() {
+    let api = Api::start().await;
+    let body = json!({ "name": "short", "model": "m", "harness_id": "shell", "idle_timeout_seconds": 1 });
+    let agent = api.post(AGENTS, &body).await.json()["id"].as_str().unwrap().to_owned();
+    let id = api.ready_session(&agent).await;
+    let mut socket = attach(&api).await;
+    say(&mut socket, 1, &json!({ "type": "open", "session": id, "stream": "output", "mode": "view" })).await;
+    heard(&mut socket, |channel, message| channel == 1 && message["type"] == "opened").await;
+    let dead = api.until(&id, |session| session["status"] == "dead").await;
+    assert!(dead["failure_reason"].as_str().unwrap().contains("nobody used it"), "{dead:#}");
+    heard(&mut socket, |channel, message| channel == 1 && message["type"] == "closed").await;
+    api.delete(&format!("{AGENTS}/{agent}")).await;
+}
+
+/// A connection of `lap.attach.v1` that has said hello.
+async fn attach(api: &Api) -> Socket {
+    let key = format!("Bearer {KEY}");
+    let headers = [("authorization", key.as_str()), ("sec-websocket-protocol", "lap.attach.v1")];
+    let mut socket = open(api, "/api/v1/managed_agents/attach", &headers).await.unwrap();
+    say(&mut socket, 0, &json!({ "type": "hello", "versions": ["lap.attach.v1"], "name": "test" })).await;
+    heard(&mut socket, |channel, message| channel == 0 && message["type"] == "welcome").await;
+    socket
+}
+
+/// Sends a control message as any client would: type 1, no flags, channel and offset as varints, JSON.
+async fn say(socket: &mut Socket, channel: u8, message: &Value) {
+    let mut frame = vec![1, 0, channel, 0];
+    frame.extend_from_slice(message.to_string().as_bytes());
+    socket.send(Message::binary(frame)).await.unwrap();
+}
+
+/// The first control message this is true of.
+async fn heard(socket: &mut Socket, wanted: impl Fn(u32, &Value) -> bool) -> Value {
+    let reading = async {
+        loop {
+            let Some(Ok(Message::Binary(bytes))) = socket.next().await else { panic!("the socket ended") };
+            for frame in lap_wire::frame::frames(&bytes).map(Result::unwrap) {
+                let message = serde_json::from_slice(frame.payload).unwrap_or_default();
+                if frame.kind == lap_wire::frame::FrameType::Control && wanted(frame.channel.0, &message) {
+                    return message;
+                }
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await.unwrap()
+}

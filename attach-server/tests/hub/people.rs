@@ -32,7 +32,18 @@ fn everybody_sees_who_is_there_and_who_is_active() {
     assert!(both[0].you);
     drop(second);
     presence(&mut first, |v| v.len() == 1);
-    wait_for("the count", || (world.sessions.told.lock().unwrap().viewers[&session] == 1).then_some(()));
+    let counted = |wanted| {
+        let told = || world.sessions.told.lock().unwrap().viewers[&session];
+        wait_for("the count", || (told() == wanted).then_some(()));
+    };
+    counted((1, 1));
+    // Who only watches is counted, and is nobody for whose sake a session is kept.
+    let mut watcher = world.connect();
+    watcher.open(1, view(session));
+    watcher.until_ready(1);
+    counted((2, 1));
+    drop(first);
+    counted((1, 0));
 }
 
 #[test]

@@ -33,7 +33,8 @@ pub(crate) const RAW_CAT: &str = "stty raw -echo; printf READY; exec cat";
 /// What the hub told the rest of the server.
 #[derive(Default)]
 pub(crate) struct Told {
-    pub(crate) viewers: HashMap<SessionId, u32>,
+    /// How many there are, and how many of them may type.
+    pub(crate) viewers: HashMap<SessionId, (u32, u32)>,
     pub(crate) exits: Vec<(SessionId, Option<i32>)>,
     pub(crate) recording: bool,
 }
@@ -60,8 +61,8 @@ impl Directory for Sessions {
         }
     }
 
-    fn viewers(&self, session: SessionId, count: u32) {
-        self.told.lock().unwrap().viewers.insert(session, count);
+    fn viewers(&self, session: SessionId, count: u32, interactive: u32) {
+        self.told.lock().unwrap().viewers.insert(session, (count, interactive));
     }
 
     fn attention(&self, _: SessionId, _: Attention, _: Option<String>) {}

@@ -24,6 +24,7 @@ use lap_wire::control::{ExitStatus, Size};
 use lap_wire::flow::Since;
 
 use budget::Budget;
+use super::metrics::HubMetrics;
 use cast::last_position;
 use writer::{Job, Writer};
 
@@ -101,11 +102,15 @@ pub(super) struct Recordings {
     config: RecordingConfig,
     jobs: SyncSender<Job>,
     queued: Arc<AtomicUsize>,
+    metrics: HubMetrics,
 }
 
 impl Recordings {
     /// Starts the thread; it ends, everything written, when this and every recorder is gone.
-    pub(super) fn start(config: RecordingConfig) -> io::Result<(Recordings, std::thread::JoinHandle<()>)> {
+    pub(super) fn start(
+        config: RecordingConfig,
+        metrics: HubMetrics,
+    ) -> io::Result<(Recordings, std::thread::JoinHandle<()>)> {
         fs::create_dir_all(&config.directory)?;
         let (jobs, waiting) = sync_channel(MAX_JOBS);
         let queued = Arc::new(AtomicUsize::new(0));
@@ -113,7 +118,7 @@ impl Recordings {
         let thread = std::thread::Builder::new()
             .name("lap-recorder".to_owned())
             .spawn(move || writer.run(&waiting))?;
-        Ok((Recordings { config, jobs, queued }, thread))
+        Ok((Recordings { config, jobs, queued, metrics }, thread))
     }
 
     pub(super) fn config(&self) -> RecordingConfig {
@@ -251,6 +256,7 @@ impl Recorder {
         if !self.push(Job::Output { session: self.session, gathered }, bytes) {
             self.gap = true;
             self.needs_snapshot = true;
+            self.recordings.metrics.recorder_gaps.add(1);
         }
     }
 
@@ -341,7 +347,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: DEFAULT_MAX_BYTES };
         let session = SessionId::new();
-        let (recordings, thread) = Recordings::start(config.clone()).unwrap();
+        let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
         let mut recorder = recordings.recorder(session, None);
         assert!(!recorder.continues(EPOCH, 0, 0));
         recorder.snapshot(EPOCH, 0, 0, Size::default(), b"\x1bc");
@@ -366,7 +372,7 @@ mod tests {
         let stream: Vec<u8> = (0..40_000u32).flat_map(|n| format!("{n} ü\r\n").into_bytes()).collect();
         let (mut at, mut lives) = (0, 0);
         while at < stream.len() {
-            let (recordings, thread) = Recordings::start(config.clone()).unwrap();
+            let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
             let position = config.position(session);
             let mut recorder = recordings.recorder(session, position);
             // The keeper gives again what came after the position.
@@ -441,7 +447,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: 200_000 };
         let session = SessionId::new();
-        let (recordings, thread) = Recordings::start(config.clone()).unwrap();
+        let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
         let mut recorder = recordings.recorder(session, None);
         recorder.continues(EPOCH, 0, 0);
         recorder.snapshot(EPOCH, 0, 0, Size::default(), b"");

@@ -142,11 +142,16 @@ impl Terminal {
         }
         state.flow.recent = None;
         let len = payload.len();
+        let echo = state.metrics.printed(&mut state.watch, len, now);
         for viewer in &mut state.viewers {
             let inline = viewer.is_current(offset) && viewer.cursor.credit() >= len as u64;
             if inline && viewer.connection.output_now(viewer.channel, offset, payload, now) {
                 viewer.sent_output(len, now);
+                state.metrics.output_bytes.add(len as u64);
             }
+        }
+        if echo {
+            state.metrics.echo_sent(now);
         }
         // Sent first, then kept for those it could not be sent to, and for those who may come back.
         state.flow.ring.push(payload);
@@ -263,6 +268,7 @@ impl Terminal {
             if viewer.connection.acknowledges() {
                 viewer.snapshot_unacked = (viewer.snapshot_unacked.0 + n as u64, outgoing.snapshot.offset);
             }
+            state.metrics.snapshot_bytes.add(n as u64);
             if outgoing.sent == outgoing.snapshot.bytes.len() {
                 viewer.outgoing = None;
                 viewer.finish(state.exit.as_ref(), state.flow.ring.end());
@@ -278,6 +284,7 @@ impl Terminal {
                 let Some((a, b)) = state.flow.ring.read(from, len) else { return Served::Nothing };
                 viewer.connection.frame(FrameType::Output, 0, viewer.channel, from, a, b, now);
                 viewer.sent_output(len, now);
+                state.metrics.output_bytes.add(len as u64);
                 viewer.finish(state.exit.as_ref(), state.flow.ring.end());
                 self.grant(state, now);
                 Served::Sent(len)
@@ -391,6 +398,7 @@ impl State {
     fn open(&mut self, at: usize, how: How, offset: u64) {
         let viewer = &mut self.viewers[at];
         viewer.opened = true;
+        self.metrics.opened(how);
         viewer.size_generation = self.size_generation;
         viewer.ready_at = Some(self.flow.ring.end());
         viewer.tell(&ServerMessage::Opened {
@@ -431,10 +439,13 @@ impl State {
         if snapshot.offset > next {
             viewer.tell(&ServerMessage::Skipped { from: next, to: snapshot.offset });
             viewer.cursor.skip_to(snapshot.offset);
+            self.metrics.skips.add(1);
+            self.metrics.skipped_bytes.add(snapshot.offset - next);
         }
         viewer.wants = None;
         viewer.ready_at = Some(end);
         viewer.outgoing = Some(Outgoing { snapshot: snapshot.clone(), sent: 0 });
+        self.metrics.snapshots.add(1);
         viewer.connection.wake(viewer.channel, Instant::now());
     }
 

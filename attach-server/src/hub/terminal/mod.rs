@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::Hub;
 use super::directory::{Directory, Location};
+use super::metrics::{Census, HubMetrics, Stopwatch};
 use super::recorder::Recorder;
 use super::size::{self, Candidate};
 use super::upstream::Upstream;
@@ -80,11 +81,18 @@ struct State {
     recorder: Option<Recorder>,
     typed_at: Option<Instant>,
     printed_at: Option<Instant>,
+    metrics: HubMetrics,
+    watch: Stopwatch,
     flow: flow::Flow,
 }
 
 impl Terminal {
-    pub(super) fn new(session: SessionId, hub: Weak<Hub>, location: Location) -> Rc<Terminal> {
+    pub(super) fn new(
+        session: SessionId,
+        hub: Weak<Hub>,
+        location: Location,
+        metrics: HubMetrics,
+    ) -> Rc<Terminal> {
         let state = State {
             location,
             upstream: None,
@@ -103,6 +111,8 @@ impl Terminal {
             recorder: None,
             typed_at: None,
             printed_at: None,
+            metrics,
+            watch: Stopwatch::default(),
             flow: flow::Flow::new(Ring::new(HUB_RING)),
         };
         Rc::new(Terminal { session, hub, pins: Cell::new(0), state: RefCell::new(state) })
@@ -151,6 +161,14 @@ impl Terminal {
         state.viewers.is_empty() && state.recorder.is_none() && self.pins.get() == 0
     }
 
+    /// Adds it and its viewers.
+    pub(super) fn count(&self, census: &mut Census) {
+        let state = self.state.borrow();
+        census.terminals += 1;
+        census.viewers += state.viewers.len() as u64;
+        census.in_flight_bytes += state.viewers.iter().map(Viewer::unacknowledged).sum::<u64>();
+    }
+
     /// Keeps it while the pin lives.
     pub(super) fn pin(self: &Rc<Self>) -> Pin {
         self.pins.set(self.pins.get() + 1);
@@ -177,10 +195,7 @@ impl Terminal {
         state.begin(state.viewers.len() - 1);
         state.settle();
         state.presence();
-        let count = state.viewers.len() as u32;
-        if let Some(directory) = self.directory() {
-            directory.viewers(self.session, count);
-        }
+        self.tell_viewers(state);
     }
 
     /// A viewer has gone. `abruptly`: it may come back and want what it has not acknowledged.
@@ -203,9 +218,7 @@ impl Terminal {
             }
             state.settle();
             state.presence();
-            if let Some(directory) = self.directory() {
-                directory.viewers(self.session, state.viewers.len() as u32);
-            }
+            self.tell_viewers(state);
         }
         if let Some(hub) = self.hub.upgrade() {
             hub.release(self.session);
@@ -271,6 +284,7 @@ impl Terminal {
             return Ok(());
         }
         let now = Instant::now();
+        state.metrics.typed(&mut state.watch, bytes.len(), now);
         viewer.connection.typed(viewer.channel, now);
         if let Some(hub) = self.hub.upgrade() {
             hub.typed.set(Some(now));
@@ -292,10 +306,12 @@ impl Terminal {
 
     /// The keeper has written a viewer's input up to `offset`.
     pub(super) fn input_acked(&self, id: u64, offset: u64) {
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
         if let Some(viewer) = state.viewers.iter().find(|v| v.id == id) {
             viewer.connection.input_ack(viewer.channel, offset);
         }
+        state.metrics.written(&mut state.watch);
     }
 
     /// The keeper refused a viewer's input.
@@ -415,7 +431,7 @@ impl Terminal {
             viewer.connection.event(viewer.channel, viewer.cursor.next_offset(), &closed);
         }
         if let Some(directory) = self.directory() {
-            directory.viewers(self.session, 0);
+            directory.viewers(self.session, 0, 0);
             if recorder.is_some() {
                 directory.recording(self.session, false);
             }
@@ -469,6 +485,13 @@ impl Terminal {
                 tracing::warn!(session = %self.session, code = ?error.code, message = error.message, "keeper complains");
             }
             _ => {}
+        }
+    }
+
+    fn tell_viewers(&self, state: &State) {
+        if let Some(directory) = self.directory() {
+            let interactive = state.viewers.iter().filter(|v| v.mode == Mode::Interact).count();
+            directory.viewers(self.session, state.viewers.len() as u32, interactive as u32);
         }
     }
 
