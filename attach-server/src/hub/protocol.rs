@@ -13,7 +13,7 @@ use lap_wire::{ChannelId, PROTOCOL};
 use tokio::time::Instant;
 
 use super::connection::{Channel, Connection, Kind, check_grant};
-use super::terminal::NewViewer;
+use super::terminal::{MAX_VIEWERS, NewViewer};
 
 /// The longest name a client may give itself, and its input streams, in bytes.
 const MAX_NAME: usize = 200;
@@ -256,6 +256,10 @@ pub(super) async fn open(connection: &Rc<Connection>, channel: u32, open: Open) 
         .upgrade()
         .ok_or_else(|| WireError::new(ErrorCode::Overloaded, "the server is going away").retryable())?;
     let terminal = hub.terminal(session, open.since).await?;
+    if terminal.is_full() {
+        let text = format!("a session has at most {MAX_VIEWERS} viewers");
+        return Err(WireError::new(ErrorCode::Overloaded, text).retryable());
+    }
     let _pin = terminal.pin();
     let id = hub.next_id();
     let input = match (&open.input, open.mode) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
 
 mod people;
+mod programs;
 mod stream;
 mod trouble;
 mod world;

@@ -186,3 +186,127 @@ fn calls_for_keepers_are_not_passed_on() {
     assert_eq!(client.until_error(0).code, ErrorCode::NotAllowed);
     assert_eq!(PROTOCOL, "lap.attach.v1");
 }
+
+#[test]
+fn names_and_frames_over_their_limits_are_refused() {
+    let world = World::new();
+    let session = world.session(RAW_CAT);
+    let mut client = world.connect_raw(ANYTHING);
+    client.control(0, &ClientMessage::Hello { versions: vec![PROTOCOL.to_owned()], name: "x".repeat(201) });
+    assert_eq!(client.until_error(0).code, ErrorCode::UnexpectedMessage);
+    assert_eq!(client.until_close(), 4400);
+
+    let mut client = world.connect();
+    for name in [String::new(), "x".repeat(201)] {
+        client.open(1, interact(session, &name));
+        assert_eq!(client.until_error(1).code, ErrorCode::Invalid);
+    }
+    client.open(1, interact(session, "keys"));
+    client.until_ready(1);
+    // By its own length a frame is too large, and so is the message around it, which is not even read.
+    client.input(1, 0, &vec![b'x'; lap_wire::limits::MAX_PAYLOAD + 1]);
+    assert_eq!(client.until_error(0).code, ErrorCode::Malformed);
+    assert_eq!(client.until_close(), 4400);
+    let mut client = world.connect();
+    let mut head = vec![0x82, 0xff];
+    head.extend_from_slice(&(1u64 << 40).to_be_bytes());
+    client.socket.write_all(&head).unwrap();
+    assert_eq!(client.until_close(), 1009);
+    let mut tty = world.connect_tty(session, true);
+    tty.socket.write_all(&head).unwrap();
+    assert_eq!(tty.until_close(), 1009);
+}
+
+#[test]
+fn a_paste_is_taken_up_to_the_window_and_refused_beyond_until_the_program_reads() {
+    let world = World::new();
+    // The kernel's terminal holds 4 KiB, and nobody reads.
+    let session = world.session("stty raw -echo; printf READY; exec sleep 1000");
+    let mut client = world.connect();
+    client.open(1, interact(session, "keys"));
+    client.until_text(1, "READY");
+    let piece = [b'x'; 16 * 1024];
+    for n in 0..10 * lap_wire::limits::INPUT_WINDOW / piece.len() {
+        client.input(1, (n * piece.len()) as u64, &piece);
+    }
+    let refused = client.until_error(1).code;
+    assert_eq!(refused, ErrorCode::InputOverflow);
+    // Nobody else is held up by it.
+    let other = world.session(RAW_CAT);
+    let mut typist = world.connect();
+    typist.open(1, interact(other, "keys"));
+    typist.until_ready(1);
+    typist.input(1, 0, b"alive");
+    typist.until_text(1, "alive");
+}
+
+#[test]
+fn a_client_that_asks_on_and_never_reads_is_sent_away() {
+    let world = World::new();
+    let session = world.session(RAW_CAT);
+    let mut flood = world.connect();
+    flood.socket.set_write_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    let ping = {
+        let mut bytes = Vec::new();
+        Frame::new(FrameType::Ping, ChannelId(0), 0, &[7; 8]).encode(&mut bytes);
+        let mut message = vec![0x82, 0x80 | u8::try_from(bytes.len()).unwrap(), 0, 0, 0, 0];
+        message.extend_from_slice(&bytes);
+        message.repeat(1000)
+    };
+    // More answers than both sockets' buffers and the server's own hold.
+    let gone = (0..5_000).any(|_| flood.socket.write_all(&ping).is_err());
+    assert!(gone, "it is answered without end");
+    let mut typist = world.connect();
+    typist.open(1, interact(session, "keys"));
+    typist.until_ready(1);
+    typist.input(1, 0, b"alive");
+    typist.until_text(1, "alive");
+}
+
+#[test]
+fn a_session_has_so_many_viewers_and_no_more() {
+    const CONNECTIONS: u32 = 8;
+    const CHANNELS: u32 = 16;
+    let world = World::new();
+    let session = world.session(RAW_CAT);
+    let (tell, all_are_there) = std::sync::mpsc::channel();
+    let mut sockets = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = world.connect();
+        sockets.push(client.socket.try_clone().unwrap());
+        for channel in 1..=CHANNELS {
+            client.open(channel, view(session));
+        }
+        let tell = tell.clone();
+        // Everybody is told of everybody: they have to be read.
+        std::thread::spawn(move || {
+            loop {
+                match client.next() {
+                    Event::Control(_, ServerMessage::Presence { viewers })
+                        if viewers.len() == (CONNECTIONS * CHANNELS) as usize =>
+                    {
+                        // The test may have seen enough.
+                        let _ = tell.send(());
+                    }
+                    Event::Close(_) => return,
+                    _ => {}
+                }
+            }
+        });
+    }
+    all_are_there.recv_timeout(crate::world::PATIENCE).unwrap();
+    let mut late = world.connect();
+    late.open(1, view(session));
+    let refused = late.until_error(1);
+    assert_eq!((refused.code, refused.retryable), (ErrorCode::Overloaded, true), "{refused:?}");
+    // Another session has its own, and a place that is left can be taken.
+    late.open(2, view(world.session(RAW_CAT)));
+    late.until_ready(2);
+    sockets[0].shutdown(std::net::Shutdown::Both).unwrap();
+    crate::world::wait_for("a free place", || {
+        let told = world.sessions.told.lock().unwrap().viewers[&session];
+        (told.0 == (CONNECTIONS - 1) * CHANNELS).then_some(())
+    });
+    late.open(1, view(session));
+    late.until_ready(1);
+}

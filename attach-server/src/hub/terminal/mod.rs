@@ -32,6 +32,9 @@ pub(super) use viewer::{InputChannel, NewViewer, Viewer};
 /// Typing and output are reported as activity at most this often.
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Viewers of one terminal. Each of them is told of all the others, which must fit into one message.
+pub(super) const MAX_VIEWERS: usize = 128;
+
 /// What serving a viewer came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Served {
@@ -167,6 +170,11 @@ impl Terminal {
         census.terminals += 1;
         census.viewers += state.viewers.len() as u64;
         census.in_flight_bytes += state.viewers.iter().map(Viewer::unacknowledged).sum::<u64>();
+    }
+
+    /// Whether it has all the viewers it may have, those included that are about to be.
+    pub(super) fn is_full(&self) -> bool {
+        self.state.borrow().viewers.len() + self.pins.get() as usize >= MAX_VIEWERS
     }
 
     /// Keeps it while the pin lives.

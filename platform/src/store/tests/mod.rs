@@ -1,5 +1,5 @@
-//! One suite for both databases. SQLite runs always; PostgreSQL with `--run-ignored all` and `LAP_TEST_POSTGRES`, the
-//! URL of a server where databases may be made.
+//! One suite for both databases. SQLite runs always; PostgreSQL by `tests/postgres`, which starts a
+//! server for it; `LAP_TEST_POSTGRES` is the URL of one where databases may be made.
 
 mod agents;
 mod changes;
@@ -37,7 +37,7 @@ macro_rules! on_every_database {
         mod postgres {
             use super::*;
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs LAP_TEST_POSTGRES, the URL of a PostgreSQL server"]
+            #[ignore = "run by tests/postgres, which starts a server"]
             async fn $name() {
                 bodies::$name(Bench::postgres().await).await;
             })*

@@ -85,7 +85,7 @@ fn cursor_and_offset_give_the_same_sorted_list_on_sqlite() {
 }
 
 #[test]
-#[ignore = "needs LAP_TEST_POSTGRES, the URL of a PostgreSQL server"]
+#[ignore = "run by tests/postgres, which starts a server"]
 fn cursor_and_offset_give_the_same_sorted_list_on_postgres() {
     holds_on(Bench::postgres(), &runtime());
 }
