@@ -156,18 +156,16 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (mut ours, mut theirs) = (Socket::new(ours).unwrap(), Socket::new(theirs).unwrap());
         let sent: Vec<u8> = (0..4_000_000u32).map(|i| (i / 7) as u8).collect();
-        let copy = sent.clone();
-        let writer = tokio::spawn(async move {
-            for piece in copy.chunks(77_777) {
+        let mut got = Vec::new();
+        let writing = async {
+            for piece in sent.chunks(77_777) {
                 ours.write_all(piece).await.unwrap();
             }
             ours.shutdown().await.unwrap();
-            ours
-        });
-        let mut got = Vec::new();
-        theirs.read_to_end(&mut got).await.unwrap();
+        };
+        let (_, read) = tokio::join!(writing, theirs.read_to_end(&mut got));
+        read.unwrap();
         assert!(got == sent);
-        let mut ours = writer.await.unwrap();
         drop(theirs);
         assert_eq!(ours.read(&mut [0; 8]).await.unwrap(), 0, "the other side's end is seen");
     }

@@ -269,7 +269,7 @@ fn a_session_has_so_many_viewers_and_no_more() {
     const CHANNELS: u32 = 16;
     let world = World::new();
     let session = world.session(RAW_CAT);
-    let (tell, all_are_there) = std::sync::mpsc::channel();
+    let (tell, all_are_there) = std::sync::mpsc::sync_channel(CONNECTIONS as usize);
     let mut sockets = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut client = world.connect();
