@@ -48,8 +48,8 @@ use tokio::task::{JoinSet, LocalSet};
 
 use connection::{Connection, Kind};
 pub use directory::{Directory, Location};
-use outlet::Io;
 pub use metrics::{Census, HubMetrics};
+use outlet::Io;
 use recorder::Recordings;
 pub use recorder::{DEFAULT_MAX_BYTES as DEFAULT_RECORDING_BYTES, RecordingConfig};
 pub use size::SizePolicy;
