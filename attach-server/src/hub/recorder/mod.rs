@@ -23,8 +23,8 @@ use lap_wire::Epoch;
 use lap_wire::control::{ExitStatus, Size};
 use lap_wire::flow::Since;
 
-use budget::Budget;
 use super::metrics::HubMetrics;
+use budget::Budget;
 use cast::last_position;
 use writer::{Job, Writer};
 
@@ -403,7 +403,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: DEFAULT_MAX_BYTES };
         let session = SessionId::new();
-        let (recordings, thread) = Recordings::start(config.clone()).unwrap();
+        let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
         let mut recorder = recordings.recorder(session, None);
         recorder.continues(EPOCH, 0, 0);
         recorder.snapshot(EPOCH, 0, 0, Size::default(), b"");
