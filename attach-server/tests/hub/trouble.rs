@@ -226,7 +226,8 @@ fn a_paste_is_taken_up_to_the_window_and_refused_beyond_until_the_program_reads(
     client.open(1, interact(session, "keys"));
     client.until_text(1, "READY");
     let piece = [b'x'; 16 * 1024];
-    for n in 0..10 * lap_wire::limits::INPUT_WINDOW / piece.len() {
+    // Beyond the window, and less than makes the server give the keeper up for not taking it.
+    for n in 0..(lap_wire::limits::INPUT_WINDOW + 128 * 1024) / piece.len() {
         client.input(1, (n * piece.len()) as u64, &piece);
     }
     let refused = client.until_error(1).code;
