@@ -31,6 +31,10 @@ pub struct Harness {
     /// Environment it is always given; agents' and sessions' own go over it.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Environment where its workspace begins empty: it need not ask whether what is in there is to be trusted. A
+    /// repository is another matter, since its settings may run commands.
+    #[serde(default)]
+    pub empty_workspace_env: BTreeMap<String, String>,
     /// Variables of the user's own environment it is given on one machine, such as keys people sign in with.
     #[serde(default)]
     pub host_env: Vec<String>,
@@ -168,8 +172,13 @@ impl Harness {
                 faults.push(format!("{field}: the program's name is empty"));
             }
         }
-        for name in
-            self.env.keys().chain(self.gateway.env.keys()).chain(self.bypass.env.keys()).chain(&self.host_env)
+        for name in self
+            .env
+            .keys()
+            .chain(self.empty_workspace_env.keys())
+            .chain(self.gateway.env.keys())
+            .chain(self.bypass.env.keys())
+            .chain(&self.host_env)
         {
             if name.is_empty() || name.contains(['=', '\0']) {
                 faults.push(format!("{name:?} cannot be the name of an environment variable"));

@@ -71,7 +71,11 @@ fn environment(from: &Sources<'_>) -> EnvVars {
     if let Some(host) = from.host {
         env.extend(host.given(&from.harness.host_env));
     }
-    for layer in [&from.harness.env, &from.settings.container_env, &from.agent.env_vars, from.session_env] {
+    env.extend(from.harness.env.clone());
+    if from.repo_url.is_none() {
+        env.extend(from.harness.empty_workspace_env.clone());
+    }
+    for layer in [&from.settings.container_env, &from.agent.env_vars, from.session_env] {
         env.extend(layer.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     platform(from, &mut env);
@@ -141,17 +145,21 @@ mod tests {
         };
         agent.env_vars = vars(&[("WHO", "agent"), ("LANG", "agent"), ("TERM", "dumb")]);
         let session_env = vars(&[("WHO", "session"), ("LAP_SANDBOX", "another")]);
-        let env = super::environment(&Sources {
-            settings: &settings,
-            harness: catalog.get("shell").unwrap(),
-            agent: &agent,
-            session: record.id,
-            session_env: &session_env,
-            sandbox: &SandboxName("s-1".to_owned()),
-            host: Some(&Host::of(&environment)),
-            repo_url: Some("https://example.com/r.git"),
-            venv: Some("/w/venv"),
-        });
+        let env_of = |harness, repo_url| {
+            super::environment(&Sources {
+                settings: &settings,
+                harness: catalog.get(harness).unwrap(),
+                agent: &agent,
+                session: record.id,
+                session_env: &session_env,
+                sandbox: &SandboxName("s-1".to_owned()),
+                host: Some(&Host::of(&environment)),
+                repo_url,
+                venv: Some("/w/venv"),
+            })
+        };
+        let repository = Some("https://example.com/r.git");
+        let env = env_of("shell", repository);
         for (name, value) in [
             ("HOME", "/home/a"),
             ("LANG", "agent"),
@@ -173,5 +181,16 @@ mod tests {
         assert!(env["PATH"].starts_with("/w/venv/bin:/"));
         assert_eq!(env["SESSION_ID"], record.id.to_string());
         assert!(!env.contains_key("AWS_SECRET_ACCESS_KEY"));
+
+        // What a repository may do to whoever starts a harness in it is for that person to decide.
+        for (harness, name) in
+            [("claude-code", "CLAUDE_CODE_SANDBOXED"), ("gemini", "GEMINI_CLI_TRUST_WORKSPACE")]
+        {
+            assert!(
+                env_of(harness, None).contains_key(name),
+                "{harness} need not ask about an empty workspace"
+            );
+            assert!(!env_of(harness, repository).contains_key(name), "{harness} asks about a repository");
+        }
     }
 }

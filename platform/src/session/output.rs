@@ -47,7 +47,8 @@ pub(super) fn last_lines(bytes: &[u8]) -> Vec<String> {
     lines
 }
 
-/// Text without escape sequences (ECMA-48: CSI, strings such as OSC, two-byte ones) and other controls.
+/// Text without escape sequences (ECMA-48: CSI, strings such as OSC, two-byte ones) and other controls. Programs that
+/// draw put the cursor where others print a space or begin a line: that counts as one.
 fn plain(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut out = String::new();
@@ -55,7 +56,11 @@ fn plain(bytes: &[u8]) -> String {
     while let Some(c) = chars.next() {
         match c {
             '\u{1b}' => match chars.next() {
-                Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+                Some('[') => match chars.find(|c| ('@'..='~').contains(c)) {
+                    Some('C') => out.push(' '),
+                    Some('B' | 'E' | 'H' | 'd' | 'f') => out.push('\n'),
+                    _ => {}
+                },
                 Some(']' | 'P' | '_' | '^' | 'X') => {
                     while let Some(c) = chars.next() {
                         if c == '\u{7}' || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
@@ -82,6 +87,13 @@ mod tests {
     fn lines_come_without_escape_sequences_and_progress_shows_its_last_state() {
         let bytes = b"\x1b]0;title\x07\x1b[1;31mred\x1b[0m\r\n\r\nReceiving 1%\rReceiving 99%\r\n\x1b(Bdone\x1bP1$r\x1b\\!";
         assert_eq!(last_lines(bytes), ["red", "Receiving 99%", "done!"]);
+    }
+
+    /// As Claude Code says that it has no connection: spaces and lines by moving the cursor.
+    #[test]
+    fn what_is_drawn_with_the_cursor_is_read_as_lines_and_words() {
+        let bytes = b"\x1b[?25l\x1b[3;1HUnable\x1b[1Cto\x1b[1Cconnect\x1b[K\r\x1b[1BCheck\x1b[1Cyour\x1b[1Cnetwork\x1b[8;2H\x1b[?25h";
+        assert_eq!(last_lines(bytes), ["Unable to connect", "Check your network"]);
     }
 
     #[test]

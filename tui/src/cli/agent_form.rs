@@ -297,16 +297,15 @@ fn specification(text: &str) -> Result<AgentSpec, Fault> {
     serde_json::from_value(value).map_err(|error| wrong(&error))
 }
 
-/// The model of an agent for which none was given: its harness's, else the gateway's.
+/// The model of an agent for which none was given: its harness's, else the gateway's, else none in particular.
 async fn default_model(app: &App, client: &Client, harness: Option<&str>) -> Result<String, Fault> {
     let harness = harness.unwrap_or(&app.config.sessions.harness);
     let known = client.harnesses().await?;
     let of_harness =
         known.into_iter().find(|known| known.id == harness).and_then(|known| known.default_model);
-    of_harness.or_else(|| app.config.gateway.default_model.clone()).ok_or_else(|| {
-        Fault::usage(format!("an agent of {harness} needs a model: give it with --model"))
-            .hint("LITELLM_DEFAULT_MODEL sets one for all")
-    })
+    let of_gateway = || app.config.gateway.default_model.clone();
+    // As in the dashboard: whatever the harness is set to.
+    Ok(of_harness.or_else(of_gateway).unwrap_or_else(|| "default".to_owned()))
 }
 
 #[cfg(test)]

@@ -108,7 +108,11 @@ impl Painter<'_> {
     }
 }
 
-/// A character the outer terminal might draw wider than its place would push the rest of the row aside.
+/// What makes the outer terminal take two of an emoji's parts for one picture: each part has cells of its own here.
+const JOINER: char = '\u{200d}';
+
+/// A character the outer terminal might draw wider than its place would push the rest of the row aside, and a joiner
+/// at the end of one would draw whatever is printed next into it, wherever that should be.
 fn set_text(target: &mut Cell, cell: &CellView<'_>) {
     match cell.text {
         CellText::Blank => {}
@@ -116,6 +120,7 @@ fn set_text(target: &mut Cell, cell: &CellView<'_>) {
             target.set_char(c);
         }
         CellText::Cluster(text) => {
+            let text = text.trim_end_matches(JOINER);
             if text.width() <= usize::from(cell.width) {
                 target.set_symbol(text);
             } else if let Some(first) = text.chars().next() {
@@ -221,6 +226,8 @@ mod tests {
         assert_eq!(buf[(0, 0)].symbol(), "漢");
         assert_eq!(buf[(2, 0)].symbol(), "x\u{301}");
         assert_eq!(buf[(3, 0)].symbol(), "e");
+        let family = painted("👨\u{200d}👩\u{200d}👧", 10, 2, AREA, ColorDepth::True);
+        assert_eq!([0, 2, 4].map(|x| family[(x, 0)].symbol()), ["👨", "👩", "👧"], "the model has three");
         let narrow = Rect { width: 1, ..AREA };
         assert_eq!(
             painted("漢", 10, 2, narrow, ColorDepth::True)[(0, 0)].symbol(),
