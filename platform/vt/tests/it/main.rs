@@ -9,5 +9,6 @@ mod random;
 mod recordings;
 mod replies;
 mod resize;
+mod seeds;
 mod skip;
 mod view;

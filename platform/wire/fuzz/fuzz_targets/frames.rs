@@ -1,31 +1,7 @@
-//! One WebSocket message of any bytes: frames or one error; what decodes encodes to the same bytes.
-//! `cargo +nightly fuzz run frames` in `platform/wire`.
+//! `mkdir -p fuzz/corpus/frames; cargo +nightly fuzz run frames fuzz/{corpus,seeds}/frames` in `platform/wire`.
 #![no_main]
 
-use lap_wire::frame::{BatchBuilder, frames};
-use lap_wire::{Frame, FrameType};
-use libfuzzer_sys::fuzz_target;
+#[path = "../laws/frames.rs"]
+mod frames;
 
-fuzz_target!(|message: &[u8]| {
-    if let Ok(Some(frame)) = Frame::decode(message) {
-        let mut again = Vec::new();
-        frame.encode(&mut again);
-        assert_eq!(again, message);
-        assert!(frame.offset.checked_add(frame.payload.len() as u64).is_some());
-    }
-    let mut batch = BatchBuilder::default();
-    let mut taken = Vec::new();
-    for item in frames(message) {
-        let Ok(frame) = item else { break };
-        assert_ne!(frame.kind, FrameType::Batch);
-        if batch.push(&frame) {
-            taken.push(frame);
-        }
-    }
-    // Packed again they are the same frames.
-    if !batch.is_empty() {
-        let packed = batch.take();
-        let back: Vec<_> = frames(&packed).collect();
-        assert!(back.into_iter().eq(taken.into_iter().map(Ok)));
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| frames::holds(data));
