@@ -11,6 +11,7 @@ mod conformance;
 mod document;
 mod events;
 mod idempotency;
+mod killed;
 mod limits;
 mod sessions;
 mod startup;

@@ -31,10 +31,9 @@ impl Home {
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
-}
 
-impl Drop for Home {
-    fn drop(&mut self) {
+    /// Ends the keepers whose sandboxes are here, and so all that runs in them, as a crash would.
+    pub(crate) fn kill_keepers(&self) {
         for process in std::fs::read_dir("/proc").unwrap().flatten() {
             let words = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
             let words = String::from_utf8_lossy(&words);
@@ -47,6 +46,12 @@ impl Drop for Home {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.kill_keepers();
     }
 }
 

@@ -104,6 +104,16 @@ async fn a_terminals_token_opens_that_terminal_and_no_other() {
         let refused = open(&api, &path, &[]).await.map(drop).unwrap_err();
         assert_eq!(refused.0, status, "{path}: {}", refused.1);
     }
+    // One that was made a quarter of an hour and a minute ago has expired; made now by the same hand, it opens.
+    let (secret, _) =
+        lap_platform::secret::SecretKey::find_or_make(None, None, &api.dir.path().join("data")).unwrap();
+    let tokens = lap_platform::secret::TtyTokens::new(&secret);
+    let minted = |minutes: i64| {
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
+        format!("{SESSIONS}/{one}/tty?token={}", tokens.mint(one.parse().unwrap(), then).unwrap())
+    };
+    assert_eq!(open(&api, &minted(16), &[]).await.map(drop).unwrap_err().0, 401);
+    assert!(open(&api, &minted(14), &[]).await.is_ok());
     // A wrong header does not spoil a right token in the query: clients send both.
     let both =
         open(&api, &format!("{SESSIONS}/{one}/tty?token={token}"), &[("authorization", "Bearer wrong")])
