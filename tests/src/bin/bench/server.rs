@@ -90,6 +90,10 @@ impl Server {
         if let Some(url) = said.get_mut("url") {
             *url = format!("http://{address}").into();
         }
+        // There is no shorter way past that address.
+        if let Some(said) = said.as_object_mut() {
+            said.remove("socket");
+        }
         Ok(std::fs::write(&path, serde_json::to_vec(&said)?)?)
     }
 
