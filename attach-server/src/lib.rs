@@ -21,7 +21,6 @@ pub mod metrics;
 mod observe;
 mod openapi;
 pub mod origin;
-mod plain_text;
 mod presence;
 mod recording;
 pub mod request_id;

@@ -81,7 +81,7 @@ fn keeper(words: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn serve(config: Config) -> anyhow::Result<()> {
-    logging::init(&config.logging)?;
+    logging::init(&config.logging, !config.environment.no_color())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let signals = terminated()?;

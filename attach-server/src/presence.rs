@@ -17,6 +17,7 @@ struct Contents<'a> {
     socket: &'a Path,
     pid: u32,
     version: &'a str,
+    background: bool,
 }
 
 /// The file, while the server listens; dropping it takes the file away.
@@ -31,8 +32,9 @@ impl Presence {
     ///
     /// # Errors
     /// When the state directory cannot be written to.
-    pub(crate) fn announce(state: &Path, url: &str, socket: &Path) -> io::Result<Presence> {
-        let contents = Contents { url, socket, pid: std::process::id(), version: env!("CARGO_PKG_VERSION") };
+    pub(crate) fn announce(state: &Path, url: &str, socket: &Path, background: bool) -> io::Result<Presence> {
+        let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION"));
+        let contents = Contents { url, socket, pid, version, background };
         let draft = state.join(format!("{FILE}.{}", std::process::id()));
         let path = state.join(FILE);
         let mut options = std::fs::OpenOptions::new();

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::io;
 
 use lap_platform::model::SessionId;
+use lap_platform::plain_text::PlainText;
 use serde_json::Value;
 
 use crate::error::ApiError;
-use crate::plain_text::PlainText;
 use crate::state::AppState;
 
 /// What a terminal's recording says as text.
@@ -56,14 +56,14 @@ async fn with_recording<T: Send + 'static>(
 const SNAPSHOT: &str = "\x1bc";
 
 /// A whole screen as lines, without the empty rows above and below what is on it.
-fn lines_of_screen(snapshot: &str) -> String {
+fn lines_of_screen(snapshot: &str) -> Vec<String> {
     let mut screen = PlainText::new();
-    screen.push(snapshot);
+    screen.push(snapshot.as_bytes());
     let lines = Vec::from(screen.into_lines());
     let used = |line: &String| !line.is_empty();
     match (lines.iter().position(used), lines.iter().rposition(used)) {
-        (Some(first), Some(last)) => lines.get(first..=last).unwrap_or_default().join("\r\n"),
-        _ => String::new(),
+        (Some(first), Some(last)) => lines.get(first..=last).unwrap_or_default().to_vec(),
+        _ => Vec::new(),
     }
 }
 
@@ -82,9 +82,9 @@ fn of_cast(cast: &[u8]) -> Transcript {
             "o" => {
                 printed = true;
                 if data.starts_with(SNAPSHOT) {
-                    text.push(&lines_of_screen(&data));
+                    text.screen(&lines_of_screen(&data));
                 } else {
-                    text.push(&data);
+                    text.push(data.as_bytes());
                 }
             }
             // Output was left out here: the screen that follows is the only trace of it.
@@ -127,7 +127,7 @@ mod tests {
             "[0.0, \"o\", \"a\\r\\n\"]\n",
             "[0.0, \"m\", \"output left out\"]\n",
             "[0.0, \"r\", \"80x24\"]\n",
-            "[0.0, \"o\", \"\\u001bcz\\r\\n\"]\n",
+            "[0.0, \"o\", \"\\u001bca\\r\\nz\\r\\n\"]\n",
         );
         assert_eq!(Vec::from(of_cast(cast.as_bytes()).lines), ["a", "z"]);
     }

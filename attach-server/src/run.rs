@@ -49,6 +49,8 @@ const SOCKET: &str = "server.sock";
 pub struct RunOptions {
     /// The program that is a keeper, and its first arguments; this very program with `__keeper` when absent.
     pub keeper: Option<Vec<OsString>>,
+    /// Whether it was started in the background by a client that needed it: one like it may start it again if it dies.
+    pub background: bool,
 }
 
 /// Why the server does not start. Says what to do.
@@ -168,7 +170,7 @@ impl Server {
         let lock = DataLock::take(&config.dirs.data)?;
         let (master_key, secret_key) = keys(&config)?;
         let store = Store::open(config.database_url.expose(), SecretBox::new(&secret_key)).await?;
-        let runtime = LocalRuntime::open(local_options(&config, options)?)?;
+        let runtime = LocalRuntime::open(local_options(&config, options.keeper)?)?;
         // Nobody else is on this data directory: what was at work under a key was cut off.
         store.idempotency().abandon_all().await?;
         let parts = SessionsParts::of(&config, store.clone(), Arc::new(runtime))?;
@@ -221,7 +223,7 @@ impl Server {
         tasks.spawn(listen::serve(listener, router.clone(), policy.clone(), stopping.clone()));
         tasks.spawn(listen::serve(local, router, policy, stopping.clone()));
         tasks.spawn(watcher::watch(state.clone()));
-        let presence = Presence::announce(&config.dirs.state, &url, &beside)
+        let presence = Presence::announce(&config.dirs.state, &url, &beside, options.background)
             .map_err(|cause| StartError::Presence { dir: config.dirs.state.clone(), cause })?;
         tracing::info!(%url, data = %config.dirs.data.display(), "listening");
         Ok(Server { address, state, hub_thread, store, stopping, tasks, presence, _lock: lock })
@@ -275,9 +277,9 @@ fn keys(config: &Config) -> Result<(MasterKey, SecretKey), StartError> {
     Ok((master_key, secret_key))
 }
 
-fn local_options(config: &Config, options: RunOptions) -> Result<LocalOptions, StartError> {
+fn local_options(config: &Config, keeper: Option<Vec<OsString>>) -> Result<LocalOptions, StartError> {
     let data = config.dirs.data.clone();
-    match options.keeper {
+    match keeper {
         Some(keeper) => Ok(LocalOptions { data, keeper }),
         None => LocalOptions::own_keeper(data).map_err(|cause| system("this program's own path", cause)),
     }

@@ -53,6 +53,108 @@ fn the_first_command_starts_the_server_and_down_ends_it() {
 }
 
 #[test]
+fn a_server_that_died_is_started_again_by_whoever_is_attached_and_one_that_was_ended_is_not() {
+    let machine = Machine::new();
+    machine.lap(["agents", "create", "held", "--harness", "shell", "--model", "m"]).succeeds();
+    let session = machine.lap(["sessions", "create", "held", "--wait"]).succeeds();
+    let mut terminal = OnTerminal::start(&machine.command(["attach", session.trim()]));
+    terminal.shows("d leaves");
+    terminal.types("echo be''fore\r");
+    terminal.shows("before");
+    let first = machine.server_pid();
+    machine.kill(first);
+    terminal.types("echo af''ter\r");
+    terminal.shows("after");
+    let second = machine.server_pid();
+    assert_ne!(second, first);
+    assert!(machine.is_running(second));
+    machine.lap(["down", "--keep-sessions"]).succeeds();
+    terminal.shows("was ended");
+    assert!(!machine.has_server(), "who only looks on does not start what somebody has ended");
+    machine.lap(["agents", "ls"]).succeeds();
+    terminal.types("echo aga''in\r");
+    terminal.shows("again");
+    terminal.types("\x1dd");
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn a_server_that_hangs_is_ended_by_force_with_all_its_sessions() {
+    let machine = Machine::new();
+    machine.lap(["agents", "create", "stuck", "--harness", "shell", "--model", "m"]).succeeds();
+    machine.lap(["sessions", "create", "stuck", "--wait"]).succeeds();
+    let pid = machine.server_pid();
+    machine.freeze(pid);
+    assert!(machine.lap(["down"]).fails(5).contains("--force"));
+    assert!(machine.is_running(pid));
+    machine.lap(["down", "--force"]).succeeds();
+    assert!(!machine.is_running(pid) && !machine.has_server());
+    assert!(machine.leftovers().is_empty());
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_holds_back_neither_the_session_nor_more_than_a_frame() {
+    let machine = Machine::new();
+    machine.lap(["agents", "create", "loud", "--harness", "shell", "--model", "m"]).succeeds();
+    let session = || machine.lap(["sessions", "create", "loud", "--wait"]).succeeds().trim().to_owned();
+    let (first, second) = (session(), session());
+    let mut terminal = OnTerminal::start(&machine.command(["attach", &first, &second]));
+    terminal.shows("leaves");
+    terminal.types("yes lap | head -c 60000000; touch finished; echo do''ne\r");
+    // Nobody reads lap's terminal while this waits: it fills up and stalls.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let finished = ["sessions", "exec", &second, "--", "test", "-e", "finished"];
+    let done = |session: &str| {
+        let mut arguments = finished;
+        arguments[2] = session;
+        machine.lap(arguments).code() == 0
+    };
+    while !done(&first) && !done(&second) {
+        assert!(std::time::Instant::now() < until, "the session stands still");
+    }
+    let kib = terminal.resident_kib();
+    assert!(kib < 256 * 1024, "{kib} KiB");
+    terminal.shows("done");
+    terminal.types("\x1dd");
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn logs_are_followed_until_the_program_ends() {
+    let machine = Machine::new();
+    machine.lap(["agents", "create", "told", "--harness", "shell", "--model", "m"]).succeeds();
+    let session = machine.lap(["sessions", "create", "told", "--wait"]).succeeds().trim().to_owned();
+    let mut typist = OnTerminal::start(&machine.command(["attach", &session]));
+    typist.shows("leaves");
+    typist.types("echo ear''ly\r");
+    typist.shows("early");
+    let mut follower = machine.command(["sessions", "logs", "--follow", &session]).spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "early"));
+    typist.types("echo la''ter\r");
+    assert!(lines.any(|line| line == "later"));
+    typist.types("exit 0\r");
+    assert!(lines.all(|line| line != "early" && line != "later"), "each line once");
+    assert!(follower.wait().unwrap().success());
+}
+
+#[test]
+fn a_dashboard_starts_a_server_that_died() {
+    let machine = Machine::new();
+    machine.lap(["agents", "create", "shown-agent", "--harness", "shell", "--model", "m"]).succeeds();
+    let mut terminal = OnTerminal::start(&machine.command(Vec::<&str>::new()));
+    terminal.shows("shown-agent");
+    let first = machine.server_pid();
+    machine.kill(first);
+    terminal.shows("started");
+    assert_ne!(machine.server_pid(), first);
+    machine.lap(["agents", "create", "another-one", "--harness", "shell", "--model", "m"]).succeeds();
+    terminal.shows("another-one");
+    terminal.types("q");
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
 fn of_many_that_start_it_at_once_all_find_the_same_server() {
     let machine = Machine::new();
     let started: Vec<_> = (0..4).map(|_| machine.command(["agents", "ls"]).spawn().unwrap()).collect();

@@ -39,6 +39,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a client may take to say `hello`.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long after a silence that made a ping due a client is given up.
+const PONG_WITHIN: Duration = Duration::from_millis(DEAD_AFTER_MS - HEARTBEAT_MS);
+
 /// What a client speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
@@ -86,6 +89,8 @@ pub(super) struct State {
     pub(super) channels: HashMap<u32, Channel>,
     /// What the client calls itself, once it has said `hello`.
     pub(super) name: Option<String>,
+    /// The silence after which it is sent a ping.
+    heartbeat: Duration,
     /// Opens that arrived and are to be worked on beside the reading.
     pub(super) opens: Vec<(u32, Open)>,
     /// Input offset of a `/tty` client, which does not number its own.
@@ -103,12 +108,20 @@ impl Connection {
             scheduler: Scheduler::default(),
             channels: HashMap::new(),
             name: None,
+            heartbeat: Duration::from_millis(HEARTBEAT_MS),
             opens: Vec::new(),
             tty_input: 0,
             tty_early: Vec::new(),
             closing: None,
         };
         Rc::new(Connection { id, kind, grant, hub, state: RefCell::new(state), changed: Bell::default() })
+    }
+
+    /// The client has said who it is, and how long a silence is nothing unusual.
+    pub(super) fn greeted(&self, name: String, heartbeat: Duration) {
+        let mut state = self.state.borrow_mut();
+        state.name = Some(name);
+        state.heartbeat = heartbeat;
     }
 
     /// Output that has just arrived, for a channel that has everything before it: written at once if the socket is idle
@@ -333,8 +346,6 @@ impl Connection {
     async fn drive(self: &Rc<Self>, leftover: &[u8], opens: &mut JoinSet<()>) -> (u16, &'static str) {
         let mut decoder = Decoder::new(MAX_MESSAGE);
         decoder.push(leftover);
-        let heartbeat = Duration::from_millis(HEARTBEAT_MS);
-        let dead_after = Duration::from_millis(DEAD_AFTER_MS);
         let mut heard = Instant::now();
         let mut alarm = pin!(sleep_until(heard + HELLO_TIMEOUT));
         loop {
@@ -352,16 +363,17 @@ impl Connection {
                 Event::Flushed(Ok(())) | Event::Changed => {}
                 Event::Time => {
                     let silence = heard.elapsed();
-                    if self.state.borrow().name.is_none() || silence >= dead_after {
+                    let heartbeat = self.state.borrow().heartbeat;
+                    if self.state.borrow().name.is_none() || silence >= heartbeat + PONG_WITHIN {
                         return (CloseCode::TimedOut.code(), "nothing heard for too long");
                     }
                     let next = if silence >= heartbeat {
                         self.ping();
-                        Instant::now()
+                        Instant::now() + PONG_WITHIN / 2
                     } else {
-                        heard
+                        heard + heartbeat
                     };
-                    alarm.as_mut().reset(next + heartbeat);
+                    alarm.as_mut().reset(next);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! What a client of `lap.attach.v1` may say, and what is done about it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use lap_platform::model::SessionId;
 use lap_wire::close::CloseCode;
@@ -8,7 +9,7 @@ use lap_wire::control::{
     ClientMessage, ErrorCode, Mode, Open, ServerMessage, Stream, WireError, from_payload,
 };
 use lap_wire::frame::{Frame, FrameType, frames};
-use lap_wire::limits::{HEARTBEAT_MS, MAX_CHANNELS, MAX_MESSAGE};
+use lap_wire::limits::{HEARTBEAT_MS, MAX_CHANNELS, MAX_HEARTBEAT_MS, MAX_MESSAGE};
 use lap_wire::{ChannelId, PROTOCOL};
 use tokio::time::Instant;
 
@@ -54,7 +55,7 @@ fn hello(connection: &Connection, frame: &Frame<'_>) -> Result<(), Close> {
         FrameType::Control if frame.channel == ChannelId::CONNECTION => parse(connection, frame)?,
         _ => return Err(unexpected(connection, 0, "the first message is `hello` on channel 0")),
     };
-    let ClientMessage::Hello { versions, name } = message else {
+    let ClientMessage::Hello { versions, name, heartbeat_ms } = message else {
         return Err(unexpected(connection, 0, "the first message is `hello`"));
     };
     if !versions.iter().any(|v| v == PROTOCOL) {
@@ -65,13 +66,14 @@ fn hello(connection: &Connection, frame: &Frame<'_>) -> Result<(), Close> {
     if name.len() > MAX_NAME {
         return Err(unexpected(connection, 0, "the client's name is longer than 200 bytes"));
     }
-    connection.state.borrow_mut().name = Some(name);
+    let heartbeat_ms = heartbeat_ms.unwrap_or(HEARTBEAT_MS).clamp(HEARTBEAT_MS, MAX_HEARTBEAT_MS);
+    connection.greeted(name, Duration::from_millis(heartbeat_ms));
     let Some(hub) = connection.hub.upgrade() else { return Err((CloseCode::Restart.code(), "going away")) };
     let welcome = ServerMessage::Welcome {
         version: PROTOCOL.to_owned(),
         server: concat!("lap-attach-server ", env!("CARGO_PKG_VERSION")).to_owned(),
         instance: hub.instance,
-        heartbeat_ms: HEARTBEAT_MS,
+        heartbeat_ms,
         max_message: MAX_MESSAGE as u32,
         max_channels: MAX_CHANNELS as u32,
     };

@@ -85,6 +85,7 @@ impl Upstream {
         let hello = ClientMessage::Hello {
             versions: vec![PROTOCOL.to_owned()],
             name: concat!("lap-attach-server ", env!("CARGO_PKG_VERSION")).to_owned(),
+            heartbeat_ms: None,
         };
         upstream.control(0, &hello);
         upstream

@@ -10,13 +10,15 @@ use lap_platform::model::{Change, ErrorBody, SessionId};
 
 use crate::auth::{Can, Read};
 use crate::error::{ApiError, Kind};
-use crate::extract::SessionPath;
+use crate::extract::{Query, SessionPath};
 use crate::feed::{Feed, Only};
 use crate::limits::Slot;
 use crate::state::AppState;
 
 /// Shorter than the shortest idle time-out of load balancers (60 s) by far, and a third of what clients wait.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The longest that a client may ask for instead: one on the same machine, whom the kernel tells of a server's death.
+const MAX_HEARTBEAT: Duration = Duration::from_secs(300);
 /// How soon a client whose stream ended comes back.
 const RETRY: Duration = Duration::from_secs(1);
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -31,16 +33,35 @@ pub(crate) struct Resume {
     last_event_id: Option<String>,
 }
 
+/// How often a stream shows that it lives.
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Liveness {
+    /// Seconds between the comments that show that the stream lives; 15 when absent.
+    #[param(minimum = 15, maximum = 300)]
+    heartbeat: Option<u64>,
+}
+
+impl Liveness {
+    fn interval(&self) -> Result<Duration, ApiError> {
+        let interval = self.heartbeat.map_or(HEARTBEAT, Duration::from_secs);
+        if interval < HEARTBEAT || interval > MAX_HEARTBEAT {
+            return Err(ApiError::new(Kind::Invalid, "heartbeat is 15 to 300 seconds"));
+        }
+        Ok(interval)
+    }
+}
+
 /// Every change of an agent or a session, as it happens, with the whole row as it is now.
 #[utoipa::path(
     get,
     path = "/api/v1/managed_agents/events",
     tag = "events",
-    params(Resume),
+    params(Resume, Liveness),
     responses((
         status = 200,
         description = "Server-sent events. Each `data` is a Change; `reset` says that changes may have been missed and \
-            the lists are to be read again. A comment comes every 15 s.",
+            the lists are to be read again. A comment comes every `heartbeat` seconds.",
         body = Change,
         content_type = "text/event-stream"
     ))
@@ -48,9 +69,10 @@ pub(crate) struct Resume {
 pub(super) async fn all(
     _: Can<Read>,
     State(state): State<AppState>,
+    Query(liveness): Query<Liveness>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    stream(&state, &headers, Only::All).await
+    stream(&state, &headers, &liveness, Only::All).await
 }
 
 /// Every change of one session.
@@ -58,7 +80,7 @@ pub(super) async fn all(
     get,
     path = "/api/v1/managed_agents/sessions/{session_id}/events",
     tag = "events",
-    params(("session_id" = SessionId, Path, description = "The session."), Resume),
+    params(("session_id" = SessionId, Path, description = "The session."), Resume, Liveness),
     responses(
         (status = 200, description = "As the feed of all changes.", body = Change, content_type = "text/event-stream"),
         (status = 404, description = "There is no such session.", body = ErrorBody),
@@ -68,17 +90,23 @@ pub(super) async fn of_session(
     _: Can<Read>,
     State(state): State<AppState>,
     SessionPath(id): SessionPath,
+    Query(liveness): Query<Liveness>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     state.sessions().get(id).await?;
-    stream(&state, &headers, Only::Session(id)).await
+    stream(&state, &headers, &liveness, Only::Session(id)).await
 }
 
-async fn stream(state: &AppState, headers: &HeaderMap, only: Only) -> Result<Response, ApiError> {
-    let after = resume_point(headers)?;
+async fn stream(
+    state: &AppState,
+    headers: &HeaderMap,
+    liveness: &Liveness,
+    only: Only,
+) -> Result<Response, ApiError> {
+    let (after, heartbeat) = (resume_point(headers)?, liveness.interval()?);
     let slot = state.parts().event_streams.take()?;
     let feed = Feed::open(state.clone(), only, after).await?;
-    let heartbeat = KeepAlive::new().interval(HEARTBEAT);
+    let heartbeat = KeepAlive::new().interval(heartbeat);
     Ok(Sse::new(events(feed, slot)).keep_alive(heartbeat).into_response())
 }
 

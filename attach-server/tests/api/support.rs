@@ -129,7 +129,10 @@ pub(crate) fn config(dir: &Home, settings: &[(&str, &str)]) -> Config {
 
 /// Keepers are the server's own binary: this process is none.
 pub(crate) fn options() -> RunOptions {
-    RunOptions { keeper: Some(vec![OsString::from(env!("CARGO_BIN_EXE_lap-server")), "__keeper".into()]) }
+    RunOptions {
+        keeper: Some(vec![OsString::from(env!("CARGO_BIN_EXE_lap-server")), "__keeper".into()]),
+        ..RunOptions::default()
+    }
 }
 
 impl Api {

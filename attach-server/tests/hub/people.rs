@@ -112,7 +112,11 @@ fn who_may_only_watch_does_not_type() {
     assert_eq!(watcher.until_error(1).code, ErrorCode::NotWritable);
 
     let mut limited = world.connect_raw(Grant { only_session: Some(session), may_type: false });
-    let hello = ClientMessage::Hello { versions: vec![lap_wire::PROTOCOL.to_owned()], name: String::new() };
+    let hello = ClientMessage::Hello {
+        versions: vec![lap_wire::PROTOCOL.to_owned()],
+        name: String::new(),
+        heartbeat_ms: None,
+    };
     limited.control(0, &hello);
     limited.open(1, interact(session, "keys"));
     assert_eq!(limited.until_error(1).code, ErrorCode::NotAllowed);

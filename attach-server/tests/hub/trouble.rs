@@ -53,9 +53,30 @@ fn a_client_that_does_not_begin_with_hello_is_sent_away() {
     let mut client = world.connect_raw(ANYTHING);
     client.control(
         0,
-        &ClientMessage::Hello { versions: vec!["lap.attach.v9".to_owned()], name: String::new() },
+        &ClientMessage::Hello {
+            versions: vec!["lap.attach.v9".to_owned()],
+            name: String::new(),
+            heartbeat_ms: None,
+        },
     );
     assert_eq!(client.until_error(0).code, ErrorCode::UnsupportedVersion);
+}
+
+#[test]
+fn a_client_gets_the_heartbeat_it_asks_for_within_bounds() {
+    let world = World::new();
+    for (asked, granted) in
+        [(None, 10_000), (Some(0), 10_000), (Some(90_000), 90_000), (Some(u64::MAX), 300_000)]
+    {
+        let mut client = world.connect_raw(ANYTHING);
+        let versions = vec![lap_wire::PROTOCOL.to_owned()];
+        client.control(0, &ClientMessage::Hello { versions, name: String::new(), heartbeat_ms: asked });
+        let said = client.until("welcome", |event| match event {
+            Event::Control(0, ServerMessage::Welcome { heartbeat_ms, .. }) => Some(*heartbeat_ms),
+            _ => None,
+        });
+        assert_eq!(said, granted, "{asked:?}");
+    }
 }
 
 #[test]

@@ -183,7 +183,11 @@ impl World {
     pub(crate) fn call(&self, call: Call) -> Reply {
         let mut socket = std::os::unix::net::UnixStream::connect(&self.sessions.socket).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let hello = ClientMessage::Hello { versions: vec![PROTOCOL.to_owned()], name: "test".to_owned() };
+        let hello = ClientMessage::Hello {
+            versions: vec![PROTOCOL.to_owned()],
+            name: "test".to_owned(),
+            heartbeat_ms: None,
+        };
         for message in [hello, ClientMessage::Call { request: 1, call }] {
             let payload = to_payload(&message).unwrap();
             let mut bytes = Vec::new();
@@ -207,7 +211,11 @@ impl World {
         let mut client = self.connect_raw(Grant { only_session: None, may_type: true });
         client.control(
             0,
-            &ClientMessage::Hello { versions: vec![PROTOCOL.to_owned()], name: "test".to_owned() },
+            &ClientMessage::Hello {
+                versions: vec![PROTOCOL.to_owned()],
+                name: "test".to_owned(),
+                heartbeat_ms: None,
+            },
         );
         client.until("welcome", |e| {
             matches!(e, Event::Control(0, ServerMessage::Welcome { .. })).then_some(())

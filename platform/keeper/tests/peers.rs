@@ -38,10 +38,20 @@ fn a_connection_begins_with_hello_in_a_version_both_speak() {
     early.input(1, 0, b"x");
     assert_eq!(hung_up(&mut early), Some(ErrorCode::UnexpectedMessage));
     let mut old = Client::silent(&keeper.socket());
-    old.send(0, &ClientMessage::Hello { versions: vec!["lap.attach.v0".into()], name: "old".into() });
+    old.send(
+        0,
+        &ClientMessage::Hello {
+            versions: vec!["lap.attach.v0".into()],
+            name: "old".into(),
+            heartbeat_ms: None,
+        },
+    );
     assert_eq!(hung_up(&mut old), Some(ErrorCode::UnsupportedVersion));
     let mut twice = keeper.client();
-    twice.send(0, &ClientMessage::Hello { versions: vec![PROTOCOL.into()], name: "again".into() });
+    twice.send(
+        0,
+        &ClientMessage::Hello { versions: vec![PROTOCOL.into()], name: "again".into(), heartbeat_ms: None },
+    );
     assert_eq!(hung_up(&mut twice), Some(ErrorCode::UnexpectedMessage));
     works(&keeper);
 }
@@ -202,7 +212,11 @@ fn the_socket_is_private_and_strangers_are_refused() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let hello = ClientMessage::Hello { versions: vec![PROTOCOL.into()], name: "stranger".into() };
+        let hello = ClientMessage::Hello {
+            versions: vec![PROTOCOL.into()],
+            name: "stranger".into(),
+            heartbeat_ms: None,
+        };
         let mut bytes = Vec::new();
         let payload = control::to_payload(&hello).unwrap();
         lap_wire::stream::encode(&control::frame(ChannelId(0), 0, &payload), &mut bytes);

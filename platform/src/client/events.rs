@@ -7,7 +7,7 @@ use reqwest::{Method, Response};
 use tokio::time::Instant;
 
 use super::error::ClientError;
-use super::rest::{ANSWER_TIMEOUT, Client, STREAM_SILENCE};
+use super::rest::{ANSWER_TIMEOUT, Client};
 use super::sse::SseParser;
 use crate::model::{Change, ChangeKind};
 
@@ -115,7 +115,14 @@ impl Feed {
                             url: self.client.base().to_owned(),
                             reason: String::from("the server closed the connection"),
                         },
-                        Err(error) => self.client.transport(&error, STREAM_SILENCE),
+                        Err(error) if error.is_timeout() => {
+                            self.client.transport(&error, self.client.stream_silence())
+                        }
+                        // What else it says of a body without its end is of no use to a person.
+                        Err(_) => ClientError::Unreachable {
+                            url: self.client.base().to_owned(),
+                            reason: String::from("the connection broke"),
+                        },
                     };
                     return self.lost(fault);
                 }
@@ -148,6 +155,9 @@ impl Feed {
 
 async fn connect(client: Client, after: Option<u64>) -> Result<Response, ClientError> {
     let mut request = client.request(Method::GET, EVENTS).header(ACCEPT, "text/event-stream");
+    if let Some(heartbeat) = client.wished_heartbeat() {
+        request = request.query(&[("heartbeat", heartbeat.as_secs())]);
+    }
     if let Some(id) = after {
         request = request.header("last-event-id", id.to_string());
     }

@@ -14,7 +14,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An answer that is not there by then: the API's slowest plain answer (diagnose) takes 5 s, a stop 10 s and some.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A stream that is silent this long is dead: the feed's heartbeat comes every 15 s.
-pub(super) const STREAM_SILENCE: Duration = Duration::from_secs(45);
+const STREAM_SILENCE: Duration = Duration::from_secs(45);
+/// The heartbeat that is asked of a server on this machine: the kernel tells when it dies, and nobody idle is woken.
+const LOCAL_HEARTBEAT: Duration = Duration::from_secs(300);
 /// The largest answer taken in: a page of 200 rows is below 1 MiB; a recording is the largest there is.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
@@ -28,6 +30,7 @@ struct Inner {
     http: reqwest::Client,
     base: Url,
     key: Option<String>,
+    same_machine: bool,
 }
 
 impl std::fmt::Debug for Client {
@@ -44,6 +47,18 @@ impl Client {
     /// # Errors
     /// [`ClientError::Invalid`] if the address is no http(s) URL or the key cannot stand in a header.
     pub fn new(base: &str, key: Option<&str>) -> Result<Client, ClientError> {
+        Client::make(base, key, false)
+    }
+
+    /// The same for a server that is known to run on this very machine, not only to be reached by way of it.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn on_this_machine(base: &str, key: Option<&str>) -> Result<Client, ClientError> {
+        Client::make(base, key, true)
+    }
+
+    fn make(base: &str, key: Option<&str>, same_machine: bool) -> Result<Client, ClientError> {
         install_tls_provider();
         let base = parse_base(base)?;
         let mut headers = HeaderMap::new();
@@ -58,7 +73,7 @@ impl Client {
             .user_agent(concat!("lap/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(STREAM_SILENCE)
+            .read_timeout(stream_silence(same_machine))
             .tcp_nodelay(true)
             // A redirect would hand the key to another host.
             .redirect(reqwest::redirect::Policy::none());
@@ -71,7 +86,7 @@ impl Client {
             builder = builder.tls_backend_preconfigured(trusting_nobody()?);
         }
         let http = builder.build().map_err(|error| invalid("the client", reason_of(&error)))?;
-        Ok(Client { inner: Arc::new(Inner { http, base, key: key.map(str::to_owned) }) })
+        Ok(Client { inner: Arc::new(Inner { http, base, key: key.map(str::to_owned), same_machine }) })
     }
 
     /// The server's address as it was given, without a slash at its end.
@@ -84,6 +99,22 @@ impl Client {
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.inner.key.as_deref()
+    }
+
+    /// Whether the server is known to run on this machine.
+    #[must_use]
+    pub fn is_on_this_machine(&self) -> bool {
+        self.inner.same_machine
+    }
+
+    /// How often a stream is to show that it lives, where that is not as often as usual.
+    pub(super) fn wished_heartbeat(&self) -> Option<Duration> {
+        self.inner.same_machine.then_some(LOCAL_HEARTBEAT)
+    }
+
+    /// How long a stream may be silent.
+    pub(super) fn stream_silence(&self) -> Duration {
+        stream_silence(self.inner.same_machine)
     }
 
     /// The address of a path of the API, given without a slash at its beginning: `api/v1/health`.
@@ -197,6 +228,10 @@ fn trusting_nobody() -> Result<rustls::ClientConfig, ClientError> {
         .with_safe_default_protocol_versions()
         .map_err(|error| invalid("TLS", error.to_string()))?;
     Ok(versions.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+}
+
+fn stream_silence(same_machine: bool) -> Duration {
+    if same_machine { LOCAL_HEARTBEAT * 3 } else { STREAM_SILENCE }
 }
 
 fn parse_base(base: &str) -> Result<Url, ClientError> {

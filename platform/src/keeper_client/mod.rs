@@ -56,7 +56,11 @@ impl KeeperClient {
     }
 
     async fn hello(mut stream: KeeperStream, name: &str) -> Result<KeeperClient, KeeperError> {
-        let hello = ClientMessage::Hello { versions: vec![PROTOCOL.to_owned()], name: name.to_owned() };
+        let hello = ClientMessage::Hello {
+            versions: vec![PROTOCOL.to_owned()],
+            name: name.to_owned(),
+            heartbeat_ms: None,
+        };
         let payload = control::to_payload(&hello).map_err(|e| KeeperError::Protocol(e.to_string()))?;
         let mut bytes = Vec::new();
         stream::encode(&control::frame(ChannelId::CONNECTION, 0, &payload), &mut bytes);

@@ -130,6 +130,9 @@ pub enum ClientMessage {
         versions: Vec<String>,
         /// The client's own name for itself, for presence and logs.
         name: String,
+        /// The silence after which it would have a ping be due, where it needs none as often as usual.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heartbeat_ms: Option<u64>,
     },
     /// Opens this channel.
     Open(Open),

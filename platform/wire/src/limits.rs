@@ -39,5 +39,8 @@ pub const MAX_ROWS: u16 = 500;
 pub const HEARTBEAT_MS: u64 = 10_000;
 /// A peer not heard of for this long is dead.
 pub const DEAD_AFTER_MS: u64 = 30_000;
+/// The longest silence a client may ask for instead of [`HEARTBEAT_MS`]: one on the server's own machine is told by
+/// the kernel when the other end dies, and need not be woken to find out.
+pub const MAX_HEARTBEAT_MS: u64 = 300_000;
 /// The longest output is held back to be sent with what follows it, and only under load.
 pub const COALESCE_MS: u64 = 2;

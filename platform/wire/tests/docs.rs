@@ -256,6 +256,7 @@ fn limits_stand_in_the_document_with_their_values() {
         MAX_ROWS,
         HEARTBEAT_MS,
         DEAD_AFTER_MS,
+        MAX_HEARTBEAT_MS,
         COALESCE_MS,
     ];
     let in_code: Vec<&str> =

@@ -131,6 +131,12 @@ impl Machine {
         assert!(ends(&handle, 10), "{pid} is still there");
     }
 
+    /// Makes a process do nothing any more, as one that hangs.
+    pub(crate) fn freeze(&self, pid: u32) {
+        let handle = pidfd_open(raw(pid), PidfdFlags::empty()).unwrap();
+        pidfd_send_signal(&handle, Signal::STOP).unwrap();
+    }
+
     /// Sandboxes there still are.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.path("data/sandboxes")) else { return Vec::new() };

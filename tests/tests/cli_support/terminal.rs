@@ -67,6 +67,14 @@ impl OnTerminal {
         }
     }
 
+    /// Memory the program has in use, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.process_id().unwrap());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// Waits for the program's end and tells its exit code.
     pub(crate) fn ends(mut self) -> u32 {
         self.child.wait().unwrap().exit_code()

@@ -84,7 +84,8 @@ impl From<std::io::Error> for AttachError {
 /// There is no terminal, or the server refuses for good. A server that cannot be reached is tried again for as long as
 /// the person waits.
 pub async fn run(mut options: AttachOptions) -> Result<Ending, AttachError> {
-    let locate = std::mem::replace(&mut options.locate, Box::new(|| Err(String::new())));
+    let nowhere: Locate = Box::new(|| Box::pin(std::future::ready(Err(String::new()))));
+    let locate = std::mem::replace(&mut options.locate, nowhere);
     let client = AttachClient::new(options.name.clone(), locate);
     match options.sessions.len() {
         0 => Err(AttachError::NoSession),

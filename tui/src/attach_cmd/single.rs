@@ -318,6 +318,9 @@ impl Single {
 
     fn event(&mut self, event: Event) -> Result<(), AttachError> {
         match event {
+            Event::Link(Link::Connected { restarted: true, .. }) => {
+                self.notice("the server was started again · the session went on meanwhile");
+            }
             Event::Link(Link::Connected { .. }) => {}
             Event::Link(Link::Reconnecting { retry_in, reason, .. }) => {
                 self.lost = true;

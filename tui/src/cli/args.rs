@@ -3,10 +3,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::agents::AgentsCommand;
+use super::agents::{self, AgentsCommand};
 use super::config_cmd::ConfigCommand;
 use super::contexts_cmd::ContextCommand;
-use super::sessions::SessionsCommand;
+use super::sessions::{self, SessionsCommand};
 
 /// Run coding agents in sandboxes, watch them side by side, jump into any of them.
 ///
@@ -55,12 +55,22 @@ pub(super) struct Global {
 pub(super) enum Command {
     /// Attach to sessions' terminals, side by side.
     Attach(AttachArgs),
-    /// List, make, change and remove agents.
-    #[command(subcommand, alias = "agent")]
-    Agents(AgentsCommand),
-    /// List, start, stop and look into sessions.
-    #[command(subcommand, alias = "session")]
-    Sessions(SessionsCommand),
+    /// List, make, change and remove agents. Lists them when nothing else is asked.
+    #[command(alias = "agent", args_conflicts_with_subcommands = true)]
+    Agents {
+        #[command(flatten)]
+        list: agents::ListArgs,
+        #[command(subcommand)]
+        command: Option<AgentsCommand>,
+    },
+    /// List, start, stop and look into sessions. Lists them when nothing else is asked.
+    #[command(alias = "session", args_conflicts_with_subcommands = true)]
+    Sessions {
+        #[command(flatten)]
+        list: sessions::ListArgs,
+        #[command(subcommand)]
+        command: Option<SessionsCommand>,
+    },
     /// Remember a server and its key, and talk to it from now on.
     Login(LoginArgs),
     /// Forget a server's key.
@@ -132,7 +142,7 @@ pub(super) struct DownArgs {
     /// Leave sessions running: the next server finds them.
     #[arg(long)]
     pub(super) keep_sessions: bool,
-    /// Kill the server if it does not end in time.
+    /// Kill the server if it does not answer or does not end in time.
     #[arg(long)]
     pub(super) force: bool,
 }

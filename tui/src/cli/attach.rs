@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use lap_platform::client::Client;
-use lap_platform::client::attach::{Credentials, Endpoint};
 use lap_platform::model::{CreateSession, Session, SessionStatus};
 use lap_wire::control::ErrorCode;
 
@@ -17,10 +16,11 @@ use super::print::note;
 use super::resolve::{self, describe};
 use super::session_use::start_and_wait;
 use crate::attach_cmd::{self, AttachError, AttachOptions, Ending};
-use crate::dashboard::app::{Connection, Locate, Start, start};
+use crate::dashboard::app::{Connection, Found, Locate, Start, endpoint, start};
 use crate::dashboard::key::Key;
+use crate::embed::{Revive, Revived};
 use crate::panes::{ColorDepth, PaneSession, PanesConfig};
-use crate::{embed, term_input};
+use crate::term_input;
 
 /// What is left to do once it is known with whom: it takes the terminal, on a runtime of its own with one thread, where
 /// a key goes to the socket without waking another.
@@ -139,10 +139,7 @@ fn options(
     view: bool,
 ) -> Result<AttachOptions, Fault> {
     let find = locate(app, client)?;
-    let locate = move || {
-        let Connection { url, key } = find()?;
-        Ok(Endpoint { url, credentials: key.map_or(Credentials::None, Credentials::Bearer) })
-    };
+    let locate = move || endpoint(find());
     let prefix = app.config.interface.prefix.parse::<Key>();
     let prefix = prefix.map_err(|error| Fault::usage(format!("ui.prefix: {error}")))?;
     let panes = PanesConfig {
@@ -163,17 +160,22 @@ fn color_depth(app: &App) -> ColorDepth {
     }
 }
 
-/// Where the server is, asked anew after every loss of the connection: this machine's own may have been started again
-/// at another port.
-fn locate(app: &App, client: &Client) -> Result<Locate, Fault> {
-    let known = Connection { url: client.base().to_owned(), key: client.key().map(str::to_owned) };
+/// Where the server is, asked anew after every loss of the connection: this machine's own may be at another port by
+/// then, or have died and have to be started again.
+pub(super) fn locate(app: &App, client: &Client) -> Result<Locate, Fault> {
+    let (url, key) = (client.base().to_owned(), client.key().map(str::to_owned));
     if app.target()? != Target::Local {
-        return Ok(Arc::new(move || Ok(known.clone())));
+        let connection = Connection { url, key, same_machine: false };
+        let found = Found { connection, started: false };
+        return Ok(Arc::new(move || Box::pin(std::future::ready(Ok(found.clone())))));
     }
-    let config = app.config.clone();
+    let revive = Arc::new(Revive::new(app.config.clone(), &url, &key.unwrap_or_default()));
     Ok(Arc::new(move || {
-        let url = embed::announced(&config).unwrap_or_else(|| known.url.clone());
-        Ok(Connection { url, key: known.key.clone() })
+        let revive = revive.clone();
+        Box::pin(async move {
+            let Revived { url, key, started } = revive.find().await?;
+            Ok(Found { connection: Connection { url, key: Some(key), same_machine: true }, started })
+        })
     }))
 }
 

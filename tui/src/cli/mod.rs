@@ -13,6 +13,7 @@ mod contexts;
 mod contexts_cmd;
 mod doctor;
 mod fault;
+mod follow;
 mod print;
 mod resolve;
 mod serve;
@@ -28,11 +29,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use lap_platform::config::{Config, Environment, LoadOptions};
 
+use agents::AgentsCommand;
 use args::{Cli, Command};
 use attach::Next;
 use connect::App;
 use fault::{Exit, Fault};
 use print::Printer;
+use sessions::SessionsCommand;
 
 /// The hidden subcommand: this program is then the keeper of a sandbox on this machine.
 const KEEPER: &str = "__keeper";
@@ -123,8 +126,12 @@ async fn command(
             };
         }
         Some(Command::Attach(args)) => return attach::attach(app, args).await,
-        Some(Command::Sessions(command)) => return sessions::run(app, command).await,
-        Some(Command::Agents(command)) => agents::run(app, command).await,
+        Some(Command::Sessions { list, command }) => {
+            return sessions::run(app, command.unwrap_or(SessionsCommand::Ls(list))).await;
+        }
+        Some(Command::Agents { list, command }) => {
+            agents::run(app, command.unwrap_or(AgentsCommand::Ls(list))).await
+        }
         Some(Command::Login(args)) => contexts_cmd::login(app, args).await,
         Some(Command::Logout { context }) => contexts_cmd::logout(app, context),
         Some(Command::Context(command)) => contexts_cmd::run(app, command),

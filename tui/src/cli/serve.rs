@@ -21,7 +21,7 @@ pub(super) fn configuration(args: &ServeArgs, file: Option<PathBuf>) -> LoadOpti
 /// The server of this machine, in the foreground until it is interrupted.
 pub(super) async fn serve(config: Config) -> Result<(), Fault> {
     let failed = |error: &dyn std::fmt::Display| Fault::new(Exit::Failed, error.to_string());
-    logging::init(&config.logging).map_err(|error| failed(&error))?;
+    logging::init(&config.logging, !config.environment.no_color()).map_err(|error| failed(&error))?;
     let signals = terminated()?;
     let server = Server::start(config, RunOptions::default()).await.map_err(|error| failed(&error))?;
     note(&format!(

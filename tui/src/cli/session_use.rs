@@ -15,6 +15,7 @@ use super::agent_form::{env, read};
 use super::args::{Format, Output};
 use super::connect::App;
 use super::fault::{Exit, Fault};
+use super::follow::follow;
 use super::print::note;
 use super::resolve;
 use super::table::clean;
@@ -58,6 +59,9 @@ pub(super) struct LogsArgs {
     /// Only the last lines.
     #[arg(long, value_name = "LINES")]
     tail: Option<u32>,
+    /// Go on with what is printed from now on, until the program has ended.
+    #[arg(short, long, conflicts_with = "sandbox")]
+    follow: bool,
 }
 
 #[derive(Args, Debug)]
@@ -151,6 +155,9 @@ async fn wait_ready(client: &Client, feed: &mut Feed, id: SessionId) -> Result<S
 
 pub(super) async fn logs(app: &App, client: &Client, args: LogsArgs) -> Result<(), Fault> {
     let session = resolve::session(client, &args.session).await?;
+    if args.follow && session.status.is_live() {
+        return follow(app, client, &session, args.tail).await;
+    }
     let text = if args.sandbox {
         client.sandbox_logs(session.id, args.tail.unwrap_or(1000)).await?
     } else {

@@ -37,6 +37,7 @@ pub enum Action {
     Reconnect,
     Dismiss,
     Redraw,
+    ReloadTheme,
     Quit,
 }
 
@@ -251,6 +252,9 @@ pub static ACTIONS: &[Entry] = &[
     entry(Action::Redraw, "redraw", "redraw", Group::Program)
         .doc("Draw the whole screen again.")
         .keys(&["ctrl-l"]),
+    entry(Action::ReloadTheme, "reload-theme", "reload theme", Group::Program)
+        .doc("Read the theme's file again and show it.")
+        .keys(&["ctrl-t"]),
     entry(Action::Quit, "quit", "quit", Group::Program)
         .doc("Leave the dashboard. Sessions keep running.")
         .keys(&["q", "ctrl-c"])

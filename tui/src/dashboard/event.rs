@@ -32,6 +32,10 @@ pub enum Event {
     Harnesses(Vec<Harness>),
     /// A request has its answer.
     Finished(u64, Box<Result<Reply, ClientError>>),
+    /// The server is not to be found, for this reason.
+    Unfound(String),
+    /// The server had died and was started again.
+    ServerStarted,
     /// The server is at another address now.
     Moved(String),
     /// The panes say something for the person to read.
@@ -108,6 +112,8 @@ pub enum Effect {
     ShowPanes,
     /// Draw every cell again.
     Redraw,
+    /// Read the theme again.
+    ReloadTheme,
     /// Leave.
     Quit,
 }

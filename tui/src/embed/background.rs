@@ -42,7 +42,9 @@ pub fn background(file: Option<PathBuf>) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let signals = terminated()?;
-    let server = Server::start(with_a_free_port(config), RunOptions::default()).await?;
+    let server =
+        Server::start(with_a_free_port(config), RunOptions { background: true, ..RunOptions::default() })
+            .await?;
     say(&Said::Ready);
     signals.await;
     server.stop().await;

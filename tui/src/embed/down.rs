@@ -8,7 +8,7 @@ use lap_platform::model::{Session, SessionId, SessionStatus};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::presence::{LocalServer, find};
+use super::presence::{LocalServer, find, holds_data};
 use super::{EmbedError, ensure};
 
 /// Sessions that are stopped at a time: each may take its grace of 10 s.
@@ -16,12 +16,15 @@ const AT_ONCE: usize = 16;
 /// How long a server may take to end, beyond the time it gives its clients to leave.
 const BEYOND_DRAIN: Duration = Duration::from_secs(10);
 
+/// How long a server that does not answer may take to end, before it is killed: it is hardly going to.
+const HUNG_GRACE: Duration = Duration::from_secs(3);
+
 /// How to end the server of this machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Down {
     /// Leave sessions running: the next server finds them.
     pub keep_sessions: bool,
-    /// Kill it when it does not end in time.
+    /// Kill it when it does not answer, or does not end in time.
     pub force: bool,
 }
 
@@ -47,10 +50,18 @@ pub enum Ended {
 /// # Errors
 /// When it does not answer or does not end.
 pub async fn end(config: &Config, how: Down) -> Result<Ended, EmbedError> {
-    let server = match find(config).await? {
-        Some(server) => server,
-        None if how.keep_sessions || !left_behind(config) => return Ok(Ended::Nothing),
-        None => ensure(config, || ()).await?,
+    let server = match find(config).await {
+        Err(EmbedError::Silent { pid, .. }) if how.force && holds_data(config, pid) => {
+            end_process(pid, HUNG_GRACE, true).await?;
+            if how.keep_sessions || !left_behind(config) {
+                return Ok(Ended::Server { pid, stopped: Vec::new(), failed: Vec::new() });
+            }
+            ensure(config, || ()).await?
+        }
+        Err(error) => return Err(error),
+        Ok(Some(server)) => server,
+        Ok(None) if how.keep_sessions || !left_behind(config) => return Ok(Ended::Nothing),
+        Ok(None) => ensure(config, || ()).await?,
     };
     let (stopped, failed) = if how.keep_sessions { Default::default() } else { stop_all(&server).await? };
     end_process(server.pid, config.limits.drain + BEYOND_DRAIN, how.force).await?;

@@ -8,6 +8,7 @@ mod background;
 mod down;
 mod log;
 mod presence;
+mod revive;
 mod start;
 
 use std::path::PathBuf;
@@ -18,7 +19,8 @@ use lap_platform::secret::KeyError;
 
 pub use background::{SUBCOMMAND, background};
 pub use down::{Down, Ended, end};
-pub use presence::{LocalServer, announced, find};
+pub use presence::{LocalServer, find};
+pub use revive::{Revive, Revived};
 pub use start::ensure;
 
 /// Why there is no server on this machine. Each says what to do.
@@ -32,8 +34,8 @@ pub enum EmbedError {
     Keys(#[from] KeyError),
     /// It is there and says nothing.
     #[error(
-        "lap's server (process {pid}) at {url} does not answer: wait a moment, or end it with `kill {pid}`; sessions \
-         keep running"
+        "lap's server (process {pid}) at {url} does not answer: wait a moment, or end it with `lap down --force \
+         --keep-sessions`"
     )]
     Silent {
         /// Its process.

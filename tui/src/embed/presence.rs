@@ -33,11 +33,15 @@ pub struct LocalServer {
     pub key: MasterKey,
 }
 
+/// What a server has written down about itself.
 #[derive(Deserialize)]
-struct Announced {
-    url: String,
+pub(super) struct Announced {
+    pub(super) url: String,
     pid: u32,
     version: String,
+    /// Whether it was started in the background by whoever needed it, rather than by somebody who keeps it running.
+    #[serde(default)]
+    pub(super) background: bool,
 }
 
 /// The server that runs here, if one does. What a killed one left behind is recognised: its address answers no more,
@@ -49,7 +53,7 @@ pub async fn find(config: &Config) -> Result<Option<LocalServer>, EmbedError> {
     let Some(announced) = read(&config.dirs.state) else { return Ok(None) };
     let configured = config.secrets.master_key.as_ref().map(|key| key.expose());
     let (key, _) = MasterKey::find_or_make(configured, &config.dirs.data)?;
-    let Announced { url, pid, version } = announced;
+    let Announced { url, pid, version, .. } = announced;
     let silent = || EmbedError::Silent { pid, url: url.clone() };
     let client = Client::new(&url, Some(key.expose()))?;
     let one = AgentsQuery { limit: Some(1), ..AgentsQuery::default() };
@@ -68,10 +72,10 @@ pub async fn find(config: &Config) -> Result<Option<LocalServer>, EmbedError> {
     }
 }
 
-/// The address a server of this machine has written down last, whether or not it still runs.
-#[must_use]
-pub fn announced(config: &Config) -> Option<String> {
-    read(&config.dirs.state).map(|announced| announced.url)
+/// What a server of this machine has written down last, whether or not it still runs. One that was told to end has
+/// taken it back.
+pub(super) fn announcement(config: &Config) -> Option<Announced> {
+    read(&config.dirs.state)
 }
 
 fn read(state: &Path) -> Option<Announced> {
@@ -85,6 +89,14 @@ fn holder(data: &Path) -> Option<u32> {
     let mut text = String::new();
     std::fs::File::open(data.join(LOCK)).ok()?.take(MAX_BYTES).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+/// Whether this very process holds the data directory, and not one that happens to have its number: it has the lock
+/// open.
+pub(super) fn holds_data(config: &Config, pid: u32) -> bool {
+    let Ok(lock) = std::fs::canonicalize(config.dirs.data.join(LOCK)) else { return false };
+    let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    open.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|file| file == lock))
 }
 
 /// Whether a process runs. One that has ended and that nobody has asked for how (a zombie: containers often have a

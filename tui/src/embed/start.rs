@@ -33,16 +33,32 @@ pub async fn ensure(config: &Config, waiting: impl FnOnce()) -> Result<LocalServ
     if let Some(server) = find(config).await? {
         return Ok(server);
     }
+    started_in_turn(config, waiting).await.map(|started| started.server)
+}
+
+/// A server that was looked for in vain a moment ago.
+pub(super) struct Started {
+    pub(super) server: LocalServer,
+    /// Whether it was us who started it, and not somebody else meanwhile.
+    pub(super) started: bool,
+}
+
+/// [`ensure`] for those who know that none runs.
+pub(super) async fn start_where_none_is(config: &Config) -> Result<Started, EmbedError> {
+    config.dirs.create()?;
+    started_in_turn(config, || ()).await
+}
+
+async fn started_in_turn(config: &Config, waiting: impl FnOnce()) -> Result<Started, EmbedError> {
     // Of several that start it at once one does, the others wait here and then find it.
     let turn = take_turn(config.dirs.state.join("start.lock")).await?;
     if let Some(server) = find(config).await? {
-        return Ok(server);
+        return Ok(Started { server, started: false });
     }
     start(config, waiting).await?;
     drop(turn);
-    find(config)
-        .await?
-        .ok_or_else(|| EmbedError::Died { last: String::new(), log: config.dirs.state.join(LOG) })
+    let died = || EmbedError::Died { last: String::new(), log: config.dirs.state.join(LOG) };
+    find(config).await?.map(|server| Started { server, started: true }).ok_or_else(died)
 }
 
 async fn take_turn(path: std::path::PathBuf) -> Result<File, EmbedError> {

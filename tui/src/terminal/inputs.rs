@@ -108,7 +108,10 @@ impl Stream for Inputs<'_> {
             match this.tty.poll_read(cx, &mut this.buffer) {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     this.parser.feed(this.buffer.get(..n).unwrap_or_default(), &mut this.tokens);
-                    this.escape.as_mut().reset(Instant::now() + ESCAPE_TIME);
+                    // Else the timer would wake us after each key for nothing.
+                    if this.parser.is_partial() {
+                        this.escape.as_mut().reset(Instant::now() + ESCAPE_TIME);
+                    }
                 }
                 Poll::Ready(_) => return Poll::Ready(None),
                 Poll::Pending => {

@@ -6,6 +6,7 @@
 //!
 //! Whatever ends lap (an error, a panic, a signal), the terminal is restored before anything is printed.
 
+mod backend;
 mod inputs;
 mod restore;
 mod screen;
@@ -14,6 +15,7 @@ mod tty;
 
 use std::io;
 
+pub use backend::ScreenBackend;
 pub use inputs::{Inputs, TermInput};
 pub use restore::install_panic_hook;
 pub use screen::{Screen, ScreenWriter, copy_sequence, host_colors};

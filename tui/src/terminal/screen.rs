@@ -8,10 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use crossterm::Command as _;
 use crossterm::cursor::SetCursorStyle;
 use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
 
 use super::signals::stop_self;
-use super::{TerminalError, Tty, install_panic_hook};
+use super::{ScreenBackend, TerminalError, Tty, install_panic_hook};
 use crate::panes::HostColors;
 
 /// Title kept, alternate screen, kitty's keyboard flags on top of what they were, bracketed paste, focus, the mouse's
@@ -58,10 +57,10 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal is gone.
-    pub fn terminal(&self) -> io::Result<Terminal<CrosstermBackend<ScreenWriter>>> {
+    pub fn terminal(&self) -> io::Result<Terminal<ScreenBackend>> {
         // A frame of a large screen, colours and all.
         let writer = io::BufWriter::with_capacity(256 * 1024, io::stdout());
-        Terminal::new(CrosstermBackend::new(writer))
+        Terminal::new(ScreenBackend::new(writer, self.tty.shared_size()))
     }
 
     /// Where to read.

@@ -1,6 +1,8 @@
 //! The terminal as a pair of byte streams.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,7 +26,12 @@ pub struct Tty {
     fd: AsyncFd<OwnedFd>,
     found: Termios,
     raw: Termios,
+    size: SharedSize,
 }
+
+/// The size as it was last asked for, for whoever draws: asking the system twice for each frame is not needed where a
+/// signal tells of every change.
+pub(super) type SharedSize = Rc<Cell<Option<Size>>>;
 
 /// A descriptor of our own, so that making it non-blocking concerns nobody we share standard input with.
 fn reopen() -> Result<OwnedFd, Errno> {
@@ -55,16 +62,24 @@ impl Tty {
             deprecated,
             reason = "its successor is unsafe for types that could change their descriptor; OwnedFd cannot"
         )]
-        let tty = Tty { fd: AsyncFd::new(fd)?, found, raw };
+        let tty = Tty { fd: AsyncFd::new(fd)?, found, raw, size: SharedSize::default() };
         tcsetattr(&tty.fd, OptionalActions::Flush, &tty.raw)?;
+        tty.size();
         Ok(tty)
     }
 
-    /// Its size, if it has one that a terminal can have.
-    #[must_use]
+    /// Asks for its size, if it has one that a terminal can have.
     pub fn size(&self) -> Option<Size> {
-        let size = tcgetwinsize(&self.fd).ok()?;
-        Size::checked(size.ws_col, size.ws_row)
+        let size = tcgetwinsize(&self.fd).ok().and_then(|size| Size::checked(size.ws_col, size.ws_row));
+        if size.is_some() {
+            self.size.set(size);
+        }
+        size
+    }
+
+    /// The last answer of [`Tty::size`], kept up to date.
+    pub(super) fn shared_size(&self) -> SharedSize {
+        self.size.clone()
     }
 
     /// What is to be written when the terminal is given back.
@@ -133,6 +148,8 @@ impl Tty {
         tcsetattr(&self.fd, OptionalActions::Drain, &self.found)?;
         stop();
         tcsetattr(&self.fd, OptionalActions::Flush, &self.raw)?;
+        // Signals of a change went to whoever had the terminal meanwhile.
+        self.size();
         Ok(())
     }
 }

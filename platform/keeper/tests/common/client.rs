@@ -48,7 +48,8 @@ pub struct Client {
 impl Client {
     pub fn connect(path: &Path) -> Client {
         let mut client = Client::silent(path);
-        let hello = ClientMessage::Hello { versions: vec![PROTOCOL.into()], name: "test".into() };
+        let hello =
+            ClientMessage::Hello { versions: vec![PROTOCOL.into()], name: "test".into(), heartbeat_ms: None };
         client.send(0, &hello);
         match client.next() {
             Got::Message(0, ServerMessage::Welcome { version, .. }) => assert_eq!(version, PROTOCOL),

@@ -59,6 +59,9 @@ pub struct Endpoint {
     pub socket: Option<PathBuf>,
     /// What to show it.
     pub credentials: Credentials,
+    /// Whether it is known to run on this very machine, not only to be reached by way of it: then the kernel tells
+    /// when it dies, and an idle connection is left asleep for minutes.
+    pub same_machine: bool,
 }
 
 impl Endpoint {
@@ -181,7 +184,7 @@ mod tests {
     use super::*;
 
     fn endpoint(url: &str, credentials: Credentials) -> Endpoint {
-        Endpoint { url: url.into(), socket: None, credentials }
+        Endpoint { url: url.into(), socket: None, credentials, same_machine: false }
     }
 
     #[test]

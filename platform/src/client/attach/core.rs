@@ -6,18 +6,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lap_wire::control::{ClientMessage, ErrorCode, ServerMessage, WireError, from_payload, to_payload};
 use lap_wire::frame::{Frame, FrameType, frames};
-use lap_wire::limits::{DEAD_AFTER_MS, HEARTBEAT_MS};
+use lap_wire::limits::{DEAD_AFTER_MS, HEARTBEAT_MS, MAX_HEARTBEAT_MS};
 use lap_wire::{ChannelId, Epoch, PROTOCOL};
 
 use super::channel::{Channel, Out};
 use super::event::{Event, Link};
 use super::{Backoff, Command, CommandError};
 
-/// A ping is due after this silence. A little more than the server's, whose ping then serves both sides and wakes
-/// an idle client once rather than twice.
-const PING_AFTER: Duration = Duration::from_millis(HEARTBEAT_MS + 1_000);
-/// A server not heard of for this long is dead.
-const DEAD_AFTER: Duration = Duration::from_millis(DEAD_AFTER_MS);
+/// A ping is due after this silence, unless the server is on our machine.
+const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
+/// Our ping comes this much later than the server's, which then serves both sides and wakes an idle client once
+/// rather than twice.
+const AFTER_SERVERS: Duration = Duration::from_secs(1);
+/// How long after a silence that made a ping due a server is given up.
+const PONG_WITHIN: Duration = Duration::from_millis(DEAD_AFTER_MS - HEARTBEAT_MS);
 /// Connecting, and the greeting after it, may take this long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest a server may ask to be left alone: beyond it we look for ourselves.
@@ -56,7 +58,12 @@ pub struct Core {
     backoff: Backoff,
     seed: u64,
     heard: Instant,
-    pinged: bool,
+    /// Since when it owes an answer: to what a person did, not to a ping. Anything heard pays it.
+    asked: Option<Instant>,
+    /// When the server is dead, once it was pinged.
+    dead_at: Option<Instant>,
+    /// The silence after which the server and we ping each other.
+    heartbeat: Duration,
     instance: Option<Epoch>,
 }
 
@@ -73,7 +80,9 @@ impl Core {
             backoff: Backoff::new(seed),
             seed,
             heard: now,
-            pinged: false,
+            asked: None,
+            dead_at: None,
+            heartbeat: HEARTBEAT,
             instance: None,
         }
     }
@@ -84,6 +93,9 @@ impl Core {
     /// The command makes no sense now; nothing has changed.
     pub fn command(&mut self, command: Command, now: Instant) -> Result<(), CommandError> {
         let connected = self.is_connected();
+        if connected && !matches!(command, Command::Processed { .. }) {
+            self.asked.get_or_insert(now);
+        }
         if let Command::Open { channel, spec } = command {
             if self.channels.contains_key(&channel) || channel == ChannelId::CONNECTION {
                 return Err(CommandError::InUse(channel));
@@ -148,7 +160,7 @@ impl Core {
             State::Waiting(at) => Some(at),
             State::Connecting(since) | State::Greeting(since) => Some(since + CONNECT_TIMEOUT),
             State::Live => {
-                let heartbeat = self.heard + if self.pinged { DEAD_AFTER } else { PING_AFTER };
+                let heartbeat = self.dead_at.unwrap_or_else(|| self.ping_due() + AFTER_SERVERS);
                 self.channels.values().filter_map(Channel::deadline).chain([heartbeat]).min()
             }
             State::Stopped => None,
@@ -166,12 +178,13 @@ impl Core {
             State::Connecting(since) | State::Greeting(since) if now >= since + CONNECT_TIMEOUT => {
                 self.lost(Lost::Failed("the server did not answer in time".into()), now);
             }
-            State::Live if now >= self.heard + DEAD_AFTER => {
+            State::Live if self.dead_at.is_some_and(|at| at <= now) => {
                 self.lost(Lost::Failed("the server has gone silent".into()), now);
             }
             State::Live => {
-                if !self.pinged && now >= self.heard + PING_AFTER {
-                    self.pinged = true;
+                let due = self.ping_due();
+                if self.dead_at.is_none() && now >= due + AFTER_SERVERS {
+                    self.dead_at = Some(due.max(now - AFTER_SERVERS) + PONG_WITHIN);
                     self.push(&Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &[0; 8]));
                 }
                 let mut out = Out { events: &mut self.events, send: Some(&mut self.outgoing) };
@@ -196,12 +209,19 @@ impl Core {
     }
 
     /// The socket is there: greets, and opens every channel where it was, without waiting for an answer first.
-    pub fn connected(&mut self, now: Instant) {
+    ///
+    /// `same_machine`: the kernel tells each end when the other is gone. What heartbeats then still find out, a server
+    /// that hangs, is found out at once when something is wanted of it, and otherwise in no hurry: nobody idle is woken.
+    pub fn connected(&mut self, same_machine: bool, now: Instant) {
         self.state = State::Greeting(now);
         self.heard = now;
-        self.pinged = false;
+        self.asked = Some(now);
+        self.dead_at = None;
+        self.heartbeat = HEARTBEAT;
         self.outgoing.clear();
-        let hello = ClientMessage::Hello { versions: vec![PROTOCOL.into()], name: self.name.clone() };
+        let heartbeat_ms = same_machine.then_some(MAX_HEARTBEAT_MS);
+        let (versions, name) = (vec![PROTOCOL.into()], self.name.clone());
+        let hello = ClientMessage::Hello { versions, name, heartbeat_ms };
         if let Ok(payload) = to_payload(&hello) {
             self.push(&lap_wire::control::frame(ChannelId::CONNECTION, 0, &payload));
         }
@@ -236,7 +256,8 @@ impl Core {
     /// A message has arrived. A server that breaks the protocol loses the connection.
     pub fn received(&mut self, message: &Bytes, now: Instant) {
         self.heard = now;
-        self.pinged = false;
+        self.asked = None;
+        self.dead_at = None;
         for frame in frames(message) {
             let taken = match frame {
                 Ok(frame) => self.frame(&frame, message, now),
@@ -283,8 +304,9 @@ impl Core {
 
     fn connection_message(&mut self, payload: &[u8], now: Instant) -> Result<(), String> {
         match from_payload(payload).map_err(|e| e.to_string())? {
-            ServerMessage::Welcome { server, instance, .. } => {
+            ServerMessage::Welcome { server, instance, heartbeat_ms, .. } => {
                 self.state = State::Live;
+                self.heartbeat = Duration::from_millis(heartbeat_ms.clamp(HEARTBEAT_MS, MAX_HEARTBEAT_MS));
                 self.backoff.succeed();
                 let restarted = self.instance.replace(instance).is_some_and(|before| before != instance);
                 self.events.push_back(Event::Link(Link::Connected { server, restarted }));
@@ -303,6 +325,12 @@ impl Core {
             _ => {}
         }
         Ok(())
+    }
+
+    /// When the silence is long enough for a ping.
+    fn ping_due(&self) -> Instant {
+        let idle = self.heard + self.heartbeat;
+        self.asked.map_or(idle, |at| idle.min(at + HEARTBEAT))
     }
 
     fn wait(&mut self, reason: String, retry_in: Duration, now: Instant) {

@@ -3,8 +3,9 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use futures_util::{Sink, Stream};
 use lap_wire::close::CloseCode;
 use lap_wire::control::{ErrorCode, WireError};
@@ -15,10 +16,15 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::connect::{Socket, connect};
 use super::{Command, CommandError, Core, Endpoint, Event, Lost};
 
-/// Finds the server anew before each attempt to connect: after a restart it may be at another port.
-pub type Locate = Box<dyn FnMut() -> Result<Endpoint, String> + Send>;
+/// Finds the server anew before each attempt to connect: after a restart it may be at another port, and one that died
+/// may have to be started first. The error is a sentence; it is tried again.
+pub type Locate = Box<dyn FnMut() -> BoxFuture<'static, Result<Endpoint, String>> + Send>;
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Socket, Lost>> + Send>>;
+/// A timer is set anew for a later deadline only if that is later by this much: not for each message.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// A socket, and whether its other end is on this machine.
+type Connecting = BoxFuture<'static, Result<(Socket, bool), Lost>>;
 
 /// A connection that mends itself, driven by whoever awaits [`AttachClient::next`].
 pub struct AttachClient {
@@ -49,7 +55,7 @@ impl AttachClient {
     /// The same for a server that stays where it is.
     #[must_use]
     pub fn to(name: impl Into<String>, endpoint: Endpoint) -> AttachClient {
-        AttachClient::new(name, Box::new(move || Ok(endpoint.clone())))
+        AttachClient::new(name, Box::new(move || Box::pin(std::future::ready(Ok(endpoint.clone())))))
     }
 
     /// Does what the caller wants. What it makes to be sent goes out with the next [`AttachClient::next`], which
@@ -107,10 +113,12 @@ impl AttachClient {
     }
 
     fn connect(&mut self) {
-        self.connecting = Some(match (self.locate)() {
-            Ok(endpoint) => Box::pin(connect(endpoint)),
-            Err(reason) => Box::pin(std::future::ready(Err(Lost::Failed(reason)))),
-        });
+        let located = (self.locate)();
+        self.connecting = Some(Box::pin(async move {
+            let endpoint = located.await.map_err(Lost::Failed)?;
+            let same_machine = endpoint.same_machine;
+            connect(endpoint).await.map(|socket| (socket, same_machine))
+        }));
     }
 
     /// Moves connecting or reading on by one step; false where both must wait.
@@ -119,9 +127,9 @@ impl AttachClient {
             let Poll::Ready(made) = connecting.as_mut().poll(cx) else { return false };
             self.connecting = None;
             match made {
-                Ok(socket) => {
+                Ok((socket, same_machine)) => {
                     self.socket = Some(socket);
-                    self.core.connected(Instant::now());
+                    self.core.connected(same_machine, Instant::now());
                 }
                 Err(why) => self.core.lost(why, Instant::now()),
             }
@@ -149,11 +157,16 @@ impl AttachClient {
         }
     }
 
-    /// Waits for the core's deadline. A timer that is early only costs one more round; setting it for each message
-    /// would cost something each time.
+    /// Waits for the core's deadline. A timer that is a little early only costs one more round; setting it for each
+    /// message would cost something each time.
     fn sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.core.deadline() else { return Poll::Pending };
         let deadline = tokio::time::Instant::from_std(deadline);
+        // A new one rather than a reset: tokio leaves a timer that is moved back where it was, and wakes for nothing.
+        let late = |sleep: &Sleep| deadline > sleep.deadline() + SLACK;
+        if self.sleep.as_ref().is_some_and(|sleep| late(sleep)) {
+            self.sleep = None;
+        }
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if deadline < sleep.deadline() || sleep.is_elapsed() {
             sleep.as_mut().reset(deadline);

@@ -226,7 +226,7 @@ impl World {
     fn wait(&mut self) {
         self.now = self.core.deadline().map_or(self.now, |at| at.max(self.now));
         if self.core.tick(self.now) {
-            self.core.connected(self.now);
+            self.core.connected(false, self.now);
         }
         if !self.core.is_connected() {
             self.unplug();

@@ -16,6 +16,8 @@ mod channel;
 mod connect;
 mod core;
 mod event;
+#[cfg(test)]
+mod heartbeat;
 mod io;
 #[cfg(test)]
 mod law;

@@ -92,7 +92,11 @@ impl Attach {
             out: Vec::new(),
             ack_every: 64 * 1024,
         };
-        let hello = ClientMessage::Hello { versions: vec![PROTOCOL.into()], name: "lap-bench".into() };
+        let hello = ClientMessage::Hello {
+            versions: vec![PROTOCOL.into()],
+            name: "lap-bench".into(),
+            heartbeat_ms: None,
+        };
         attach.control(ChannelId::CONNECTION, &hello)?;
         attach.wait("welcome", |a| a.greeted)?;
         Ok(attach)

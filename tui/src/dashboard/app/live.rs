@@ -1,5 +1,8 @@
 //! The server that is there: the REST client, the change feed and the attach connection behind one face.
 
+use std::collections::VecDeque;
+
+use futures_util::future::BoxFuture;
 use lap_platform::client::attach::{self, AttachClient, Credentials, Endpoint};
 use lap_platform::client::{AgentsQuery, Client, ClientError, Feed, FeedEvent, SessionsQuery};
 use lap_platform::model::{
@@ -22,10 +25,39 @@ pub struct Connection {
     pub url: String,
     /// Its key, where it wants one.
     pub key: Option<String>,
+    /// Whether it is known to run on this very machine.
+    pub same_machine: bool,
 }
 
-/// Finds the server, anew after each loss: one that was started again may be at another port. The error is a sentence.
-pub type Locate = std::sync::Arc<dyn Fn() -> Result<Connection, String> + Send + Sync>;
+impl Connection {
+    fn client(&self) -> Result<Client, ClientError> {
+        if self.same_machine {
+            Client::on_this_machine(&self.url, self.key.as_deref())
+        } else {
+            Client::new(&self.url, self.key.as_deref())
+        }
+    }
+}
+
+impl From<Connection> for Endpoint {
+    fn from(connection: Connection) -> Endpoint {
+        let Connection { url, key, same_machine } = connection;
+        Endpoint { url, credentials: key.map_or(Credentials::None, Credentials::Bearer), same_machine }
+    }
+}
+
+/// A server that was looked for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where it is.
+    pub connection: Connection,
+    /// Whether it had died and was started again for this.
+    pub started: bool,
+}
+
+/// Finds the server, anew after each loss: one that was started again may be at another port, and one that died may be
+/// started for this. The error is a sentence.
+pub type Locate = std::sync::Arc<dyn Fn() -> BoxFuture<'static, Result<Found, String>> + Send + Sync>;
 
 /// A server reached over the network.
 pub struct LiveServer {
@@ -36,8 +68,10 @@ pub struct LiveServer {
     /// Made with the first terminal: while none is shown nobody keeps a connection for them.
     attach: Option<AttachClient>,
     requests: JoinSet<Event>,
-    /// Its new address, to be told.
-    moved: Option<String>,
+    /// Looked for since it was lost.
+    locating: Option<BoxFuture<'static, Result<Found, String>>>,
+    /// To be told.
+    news: VecDeque<Event>,
 }
 
 impl LiveServer {
@@ -45,13 +79,21 @@ impl LiveServer {
     ///
     /// # Errors
     /// It finds none, or one whose address or key cannot be used.
-    pub fn new(locate: Locate) -> Result<LiveServer, ClientError> {
-        let find = || locate().map_err(|reason| ClientError::Invalid { what: "the server", reason });
-        let connection = find()?;
-        let client = Client::new(&connection.url, connection.key.as_deref())?;
+    pub async fn new(locate: Locate) -> Result<LiveServer, ClientError> {
+        let nowhere = |reason| ClientError::Invalid { what: "the server", reason };
+        let connection = locate().await.map_err(nowhere)?.connection;
+        let client = connection.client()?;
         let feed = Feed::new(client.clone(), None);
-        let requests = JoinSet::new();
-        Ok(LiveServer { locate, connection, client, feed, attach: None, requests, moved: None })
+        Ok(LiveServer {
+            locate,
+            connection,
+            client,
+            feed,
+            attach: None,
+            requests: JoinSet::new(),
+            locating: None,
+            news: VecDeque::new(),
+        })
     }
 
     /// Its address.
@@ -60,51 +102,69 @@ impl LiveServer {
         self.connection.url.clone()
     }
 
+    /// Looks for the server, if nobody does yet.
+    fn look_for_it(&mut self) {
+        let locate = &self.locate;
+        self.locating.get_or_insert_with(|| locate());
+    }
+
     /// Follows the server to where it is now.
-    fn relocate(&mut self) {
-        let Ok(now) = (self.locate)() else { return };
+    fn located(&mut self, found: Result<Found, String>) {
+        self.locating = None;
+        let now = match found {
+            Ok(Found { connection, started }) => {
+                if started {
+                    self.news.push_back(Event::ServerStarted);
+                }
+                connection
+            }
+            Err(reason) => return self.news.push_back(Event::Unfound(reason)),
+        };
         if now == self.connection {
             return;
         }
-        if let Ok(client) = Client::new(&now.url, now.key.as_deref()) {
+        if let Ok(client) = now.client() {
             self.feed = Feed::new(client.clone(), self.feed.last());
             self.client = client;
-            self.moved = Some(now.url.clone());
+            self.news.push_back(Event::Moved(now.url.clone()));
             self.connection = now;
         }
     }
 
     fn attach(&mut self) -> &mut AttachClient {
         let locate = self.locate.clone();
-        self.attach.get_or_insert_with(|| {
-            let endpoint = move || {
-                let connection = locate()?;
-                let credentials = connection.key.map_or(Credentials::None, Credentials::Bearer);
-                Ok(Endpoint { url: connection.url, credentials })
-            };
-            AttachClient::new("dashboard", Box::new(endpoint))
-        })
+        self.attach
+            .get_or_insert_with(|| AttachClient::new("dashboard", Box::new(move || endpoint(locate()))))
     }
 }
 
 impl Server for LiveServer {
     async fn next(&mut self) -> FromServer {
-        if let Some(address) = self.moved.take() {
-            return FromServer::Event(Event::Moved(address));
+        if let Some(event) = self.news.pop_front() {
+            return FromServer::Event(event);
         }
-        let LiveServer { feed, attach, requests, .. } = self;
+        let LiveServer { feed, attach, requests, locating, .. } = self;
         let terminals = async {
             match attach {
                 Some(attach) => attach.next().await,
                 None => std::future::pending().await,
             }
         };
+        let location = async {
+            match locating {
+                Some(locating) => locating.await,
+                None => std::future::pending().await,
+            }
+        };
         let event = tokio::select! {
             biased;
             event = terminals => {
-                if matches!(event, attach::Event::Link(attach::Link::Connected { .. })) {
+                if let attach::Event::Link(attach::Link::Connected { restarted, .. }) = &event {
                     // The server is back: there is no need to wait for the feed's own next attempt.
                     feed.retry_now();
+                    if *restarted && self.connection.same_machine {
+                        self.news.push_back(Event::ServerStarted);
+                    }
                 }
                 return FromServer::Attach(event);
             }
@@ -113,10 +173,18 @@ impl Server for LiveServer {
                 // Nothing cancels them; a panic has been told by the hook, and the task stays on the screen.
                 Err(_) => return FromServer::Event(Event::Tick),
             },
+            found = location => {
+                let started = matches!(&found, Ok(found) if found.started);
+                self.located(found);
+                if started {
+                    self.feed.retry_now();
+                }
+                Event::Tick
+            }
             event = feed.next() => Event::Feed(event),
         };
         if matches!(event, Event::Feed(FeedEvent::Lost { .. })) {
-            self.relocate();
+            self.look_for_it();
         }
         FromServer::Event(event)
     }
@@ -125,7 +193,7 @@ impl Server for LiveServer {
         let client = self.client.clone();
         match request {
             ToServer::RetryNow => {
-                self.relocate();
+                self.look_for_it();
                 self.feed.retry_now();
                 if let Some(attach) = &mut self.attach {
                     attach.retry_now();
@@ -155,6 +223,13 @@ impl Server for LiveServer {
             }
         }
     }
+}
+
+/// Where terminals are to be had, once the server is found.
+pub(crate) fn endpoint(
+    found: BoxFuture<'static, Result<Found, String>>,
+) -> BoxFuture<'static, Result<Endpoint, String>> {
+    Box::pin(async move { Ok(found.await?.connection.into()) })
 }
 
 async fn load(client: &Client) -> Result<Lists, ClientError> {

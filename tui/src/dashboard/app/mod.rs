@@ -30,7 +30,8 @@ use super::view::{self, Layout, Shown};
 use crate::panes::{self, PaneSession, PaneStyle, Panes, PanesConfig, Place, Preview, ShownCursor};
 
 pub use input::Input;
-pub use live::{Connection, LiveServer, Locate};
+pub(crate) use live::endpoint;
+pub use live::{Connection, Found, LiveServer, Locate};
 pub use run::{Farewell, run};
 pub use server::{FromServer, Server, ToServer};
 pub use start::{DashboardError, Start, start};
@@ -68,6 +69,9 @@ pub enum TerminalCommand {
 /// Tells the time. Tests have one they move.
 pub type Clock = Box<dyn Fn() -> Timestamp + Send>;
 
+/// Reads the theme, now and whenever it is asked to; also says what is wrong with it.
+pub type ReadTheme = Box<dyn Fn() -> (Theme, Vec<String>) + Send>;
+
 /// What a dashboard begins with.
 pub struct Options {
     /// The server's name in the configuration.
@@ -77,7 +81,7 @@ pub struct Options {
     /// Which key does what.
     pub keymap: Keymap,
     /// How it looks.
-    pub theme: Theme,
+    pub theme: ReadTheme,
     /// How panes behave.
     pub panes: PanesConfig,
     /// Told at the start: what is wrong with the configuration.
@@ -90,6 +94,7 @@ pub struct Options {
 pub struct App {
     model: Model,
     theme: Theme,
+    read_theme: ReadTheme,
     pane_style: PaneStyle,
     panes: Panes,
     depth: panes::ColorDepth,
@@ -108,17 +113,19 @@ impl App {
     #[must_use]
     pub fn new(options: Options, size: Size, clock: Clock) -> App {
         let mut model = Model::new(&options.context, &options.address, options.keymap, size, clock());
-        for warning in options.warnings {
+        let (theme, faults) = (options.theme)();
+        for warning in options.warnings.into_iter().chain(faults) {
             model.toasts.push(super::model::ToastKind::Warning, warning, model.now);
         }
         model.awaited =
             options.open.map(|session| Awaited { session, place: Where::Here, screen: Screen::Lists });
         let depth = options.panes.depth;
         let panes = Panes::new(options.panes);
-        let pane_style = pane_style(&options.theme);
+        let pane_style = pane_style(&theme);
         let mut app = App {
             model,
-            theme: options.theme,
+            theme,
+            read_theme: options.theme,
             pane_style,
             panes,
             depth,
@@ -275,6 +282,7 @@ impl App {
             Effect::Load => self.ask(ToServer::Load),
             Effect::Request(task, request) => self.ask(ToServer::Request(task, request)),
             Effect::RetryNow => self.ask(ToServer::RetryNow),
+            Effect::ReloadTheme => self.reload_theme(),
             Effect::Redraw => self.outgoing.push(Outgoing::Terminal(TerminalCommand::Redraw)),
             Effect::Quit => self.outgoing.push(Outgoing::Quit),
             Effect::ShowPanes => {}
@@ -289,6 +297,21 @@ impl App {
                 let effects = self.panes.open(session, Mode::Interact, place);
                 self.pane_effects(effects);
             }
+        }
+    }
+
+    fn reload_theme(&mut self) {
+        let (theme, faults) = (self.read_theme)();
+        self.pane_style = pane_style(&theme);
+        let done = format!("Theme {} read again.", theme.name);
+        self.theme = theme;
+        let (kind, texts) = if faults.is_empty() {
+            (super::model::ToastKind::Info, vec![done])
+        } else {
+            (super::model::ToastKind::Warning, faults)
+        };
+        for text in texts {
+            self.model.toasts.push(kind, text, self.model.now);
         }
     }
 

@@ -47,7 +47,7 @@ pub struct Start {
 /// # Errors
 /// [`DashboardError`]; the terminal is given back before.
 pub async fn start(config: &Config, start: Start) -> Result<Farewell, DashboardError> {
-    let mut server = LiveServer::new(start.locate)?;
+    let mut server = LiveServer::new(start.locate).await?;
     // Asked before the screen is taken: the answer comes where keys do.
     let colors = host_colors();
     let options = options(config, start.context, server.address(), colors, start.open);
@@ -93,17 +93,20 @@ fn options(
 ) -> Options {
     let (keymap, mut warnings) = Keymap::configured(&config.interface.keys);
     let depth = colors_there_are(config);
-    let (themes, faults) = Themes::in_directory(&config.dirs.config.join("themes"));
-    warnings.extend(faults);
     let name = match config.interface.theme.as_str() {
         "" | AUTO => Background::of(&colors).theme(),
         name => name,
     };
-    let (theme, faults) = themes.theme(name, depth);
-    warnings.extend(faults);
+    let (directory, name) = (config.dirs.config.join("themes"), name.to_owned());
+    let theme = Box::new(move || {
+        let (themes, mut faults) = Themes::in_directory(&directory);
+        let (theme, more) = themes.theme(&name, depth);
+        faults.extend(more);
+        (theme, faults)
+    });
     let mut panes = PanesConfig { colors, ..PanesConfig::default() };
     panes.depth = match depth {
-        _ if theme.mono => panes::ColorDepth::Mono,
+        _ if theme().0.mono => panes::ColorDepth::Mono,
         ColorDepth::True => panes::ColorDepth::True,
         _ => panes::ColorDepth::Palette,
     };

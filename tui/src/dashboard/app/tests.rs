@@ -232,7 +232,7 @@ async fn play(script: impl AsyncFnOnce(&mut World)) -> Option<Farewell> {
         context: "local".into(),
         address: "http://127.0.0.1:4180".into(),
         keymap: Keymap::default(),
-        theme: Themes::default().theme("dark", ColorDepth::Ansi).0,
+        theme: Box::new(|| Themes::default().theme("dark", ColorDepth::Ansi)),
         panes: PanesConfig::default(),
         warnings: Vec::new(),
         open: None,
@@ -284,7 +284,7 @@ async fn a_session_is_stopped_only_after_a_second_key() {
         world.sees("login page").await;
         world.press("x").await;
         world.sees("Stop this session?").await;
-        world.sees("login page of backend ends").await;
+        world.sees("“login page” of backend ends").await;
         // Enter, or the same key again, is what is pressed by accident.
         world.press("enter x").await;
         world.press("n").await;

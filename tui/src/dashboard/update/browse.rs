@@ -82,6 +82,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         Action::Dismiss => drop(model.toasts.clear()),
         Action::Redraw => return vec![Effect::Redraw],
+        Action::ReloadTheme => return vec![Effect::ReloadTheme],
         Action::Quit => return vec![Effect::Quit],
     }
     Vec::new()
@@ -276,7 +277,7 @@ fn ask_stop(model: &mut Model) {
         return model.toasts.push(ToastKind::Info, text, model.now);
     }
     let mut lines = vec![
-        format!("{name} of {} ends, with everything that runs in it.", model.agent_name(session.agent_id)),
+        format!("“{name}” of {} ends, with everything that runs in it.", model.agent_name(session.agent_id)),
         String::from("Its log and recording stay, and it can be restarted."),
     ];
     match others(model, session) {

@@ -15,6 +15,8 @@ pub use wake::{SLOW, age, countdown, next_wake};
 
 /// Said when something is to be changed while the server is not there.
 const NOT_CONNECTED: &str = "Not connected: nothing can be changed now.";
+/// What is said when the server of this machine is there again, having started anew.
+const SERVER_STARTED: &str = "lap's server had to be started again. Sessions went on meanwhile.";
 
 /// Takes an event. The lists' order is brought up to date by [`Model::settle`] afterwards, once for many events.
 pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
@@ -35,6 +37,18 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Finished(task, result) => feed::finished(model, task, *result),
+        Event::Unfound(why) => {
+            if let Link::Lost { reason, .. } = &mut model.link {
+                *reason = why;
+            }
+            Vec::new()
+        }
+        Event::ServerStarted => {
+            // Both the lists' connection and the terminals' may notice.
+            model.toasts.retract(SERVER_STARTED);
+            model.toasts.push(ToastKind::Info, SERVER_STARTED, model.now);
+            Vec::new()
+        }
         Event::Moved(address) => {
             model.address = address;
             Vec::new()

@@ -56,7 +56,17 @@ pub fn next_wake(model: &Model, rows: usize) -> Option<Timestamp> {
         let seconds = model.now.duration_since(task.since).as_secs().max(0) + 1;
         task.since.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
     });
-    toasts.into_iter().chain(link).chain(tasks).chain(ages(model, rows)).min()
+    let ages = ages(model, rows).map(whole_minute);
+    toasts.into_iter().chain(link).chain(tasks).chain(ages).min()
+}
+
+/// The next whole minute from there. Ages are brought up to date all together, once a minute at most, rather than each
+/// row's in its own second.
+fn whole_minute(due: Timestamp) -> Timestamp {
+    const MINUTE: i64 = 60;
+    let second = due.as_second() + i64::from(due.subsec_nanosecond() > 0);
+    let minutes = second.div_euclid(MINUTE) + i64::from(second.rem_euclid(MINUTE) > 0);
+    Timestamp::from_second(minutes * MINUTE).unwrap_or(Timestamp::MAX)
 }
 
 fn ages(model: &Model, rows: usize) -> Option<Timestamp> {
@@ -100,6 +110,15 @@ mod tests {
         assert_eq!(&texts[..3], ["<1m", "1m", "2m"]);
         assert!(texts.contains(&"47h".into()) && texts.contains(&"2d".into()), "{texts:?}");
         assert_eq!(age(at(100), at(0)), "<1m", "a clock that is behind");
+    }
+
+    #[test]
+    fn ages_change_together_at_whole_minutes() {
+        assert_eq!(whole_minute(at(60)), at(60));
+        assert_eq!(whole_minute(at(61)), at(120));
+        let due = at(119).saturating_add(SignedDuration::from_millis(1)).unwrap();
+        assert_eq!(whole_minute(due), at(120));
+        assert_eq!(whole_minute(Timestamp::MAX), Timestamp::MAX);
     }
 
     #[test]

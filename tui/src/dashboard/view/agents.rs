@@ -29,9 +29,9 @@ pub(super) fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     }
     columns.push(column(Column { right: true, ..Column::fixed("SESSIONS", 9) }, AgentSort::Sessions));
     columns.push(column(Column { right: true, ..Column::fixed("AGE", 4) }, AgentSort::Age));
-    table::titles(canvas, area, &columns);
     let rows = usize::from(area.height.saturating_sub(1));
-    for (y, (at, id)) in (1..).zip(list.order.iter().enumerate().skip(list.top).take(rows)) {
+    let mut lines = Vec::with_capacity(rows.min(list.order.len()));
+    for (at, id) in list.order.iter().enumerate().skip(list.top).take(rows) {
         let Some(row) = model.agents.get(id) else { continue };
         let theme = canvas.theme;
         let live = model.live_sessions(*id).count();
@@ -56,8 +56,13 @@ pub(super) fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         }
         cells.push(Cell::new(sessions, live_style));
         cells.push(Cell::new(age(row.agent.created_at, model.now), theme.dim));
-        table::row(canvas, area, y, &columns, &cells, list.selected == Some(*id));
-        canvas.shown.hit(Rect { y: area.y + y, height: 1, ..area }, Hit::Row(at));
+        lines.push((at, list.selected == Some(*id), cells));
+    }
+    table::fit(&mut columns, lines.iter().map(|(_, _, cells)| cells.as_slice()));
+    table::titles(canvas, area, &columns);
+    for (y, (at, selected, cells)) in (1..).zip(&lines) {
+        table::row(canvas, area, y, &columns, cells, *selected);
+        canvas.shown.hit(Rect { y: area.y + y, height: 1, ..area }, Hit::Row(*at));
     }
 }
 

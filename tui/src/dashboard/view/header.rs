@@ -12,7 +12,7 @@ use crate::dashboard::update::countdown;
 
 pub(super) fn draw(model: &Model, canvas: &mut Canvas<'_>, layout: &Layout) {
     first_line(model, canvas, layout.header);
-    tabs(model, canvas, layout.tabs);
+    tabs(model, canvas, layout);
 }
 
 fn first_line(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
@@ -51,7 +51,8 @@ fn first_line(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     canvas.right(area, 0, &right);
 }
 
-fn tabs(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
+fn tabs(model: &Model, canvas: &mut Canvas<'_>, layout: &Layout) {
+    let area = layout.tabs;
     let theme = canvas.theme;
     let mut x = 1;
     for (tab, name, count) in
@@ -69,6 +70,20 @@ fn tabs(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         x = canvas.pieces(area, x - 2, 0, &[("› ", theme.dim), (&name, theme.accent)]) + 2;
     }
     filter(model, canvas, area, x);
+    rows_shown(model, canvas, area, layout.rows());
+}
+
+/// Which rows are on the screen, where not all are.
+fn rows_shown(model: &Model, canvas: &mut Canvas<'_>, area: Rect, rows: usize) {
+    let (top, all) = match model.tab {
+        Tab::Agents => (model.agent_list.top, model.agent_list.order.len()),
+        Tab::Sessions => (model.session_list.top, model.session_list.order.len()),
+    };
+    if all > rows && rows > 0 {
+        let text = format!("{}–{} of {all} ", top + 1, (top + rows).min(all));
+        let style = canvas.theme.dim;
+        canvas.right(area, 0, &[(text.as_str(), style)]);
+    }
 }
 
 fn filter(model: &Model, canvas: &mut Canvas<'_>, area: Rect, x: u16) {

@@ -7,7 +7,7 @@ use super::{Canvas, Layout, popup};
 use crate::dashboard::event::Hit;
 use crate::dashboard::model::{Palette, PaletteItem};
 
-const WIDTH: u16 = 80;
+const WIDTH: u16 = 96;
 const HEIGHT: u16 = 20;
 /// Columns of the names.
 const NAMES: u16 = 18;

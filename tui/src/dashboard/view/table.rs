@@ -21,6 +21,8 @@ pub(super) struct Column {
     pub(super) width: u16,
     /// Its share of what is left over.
     pub(super) flex: u16,
+    /// What its longest cell takes; a flexible one is given no more while another wants it.
+    pub(super) wanted: u16,
     pub(super) right: bool,
     /// What a click on its title does.
     pub(super) hit: Option<Hit>,
@@ -30,7 +32,7 @@ pub(super) struct Column {
 
 impl Column {
     pub(super) fn fixed(title: &'static str, width: u16) -> Column {
-        Column { title, width, flex: 0, right: false, hit: None, sorted: None }
+        Column { title, width, flex: 0, wanted: 0, right: false, hit: None, sorted: None }
     }
 
     pub(super) fn flexible(title: &'static str, width: u16, flex: u16) -> Column {
@@ -56,24 +58,56 @@ impl Cell {
     }
 }
 
-/// Where each column is, in an area that wide.
+/// Tells the columns what these rows hold.
+pub(super) fn fit<'a>(columns: &mut [Column], rows: impl Iterator<Item = &'a [Cell]>) {
+    for row in rows {
+        for (column, cell) in columns.iter_mut().zip(row) {
+            column.wanted = column.wanted.max(width(&cell.text).saturating_add(width(cell.tail)));
+        }
+    }
+}
+
+/// Where each column is, in an area that wide. What is left over goes, by their shares, to flexible columns that are
+/// cut; what none of them wants is the first one's.
 fn places(columns: &[Column], total: u16) -> Vec<(u16, u16)> {
     let gaps = GAP * u16::try_from(columns.len().saturating_sub(1)).unwrap_or(0);
-    let needed: u16 = columns.iter().map(|column| column.width).sum::<u16>() + gaps + MARK + MARGIN;
-    let mut spare = total.saturating_sub(needed);
-    let mut shares: u16 = columns.iter().map(|column| column.flex).sum();
-    let mut x = MARK;
-    columns
-        .iter()
-        .map(|column| {
-            let extra = if column.flex == 0 { 0 } else { spare * column.flex / shares.max(1) };
+    let mut widths: Vec<u16> = columns.iter().map(|column| column.width).collect();
+    let mut spare = total.saturating_sub(widths.iter().sum::<u16>() + gaps + MARK + MARGIN);
+    // Each round satisfies a column or spends everything.
+    for _ in 0..=columns.len() {
+        let wants = |at: usize, column: &Column| match widths.get(at) {
+            Some(width) if column.flex > 0 => column.wanted.saturating_sub(*width),
+            _ => 0,
+        };
+        let hungry: Vec<(usize, u16, u16)> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| (at, column.flex, wants(at, column)))
+            .filter(|(_, _, wants)| *wants > 0)
+            .collect();
+        let mut shares: u16 = hungry.iter().map(|(_, flex, _)| flex).sum();
+        let mut round = spare;
+        for (at, flex, wants) in hungry {
+            let share = round * flex / shares.max(1);
+            round -= share;
+            shares -= flex;
+            let extra = share.min(wants);
             spare -= extra;
-            shares -= column.flex;
-            let place = (x, column.width + extra);
-            x += place.1 + GAP;
-            place
-        })
-        .collect()
+            if let Some(width) = widths.get_mut(at) {
+                *width += extra;
+            }
+        }
+    }
+    if let Some(first) = columns.iter().position(|column| column.flex > 0).and_then(|at| widths.get_mut(at)) {
+        *first += spare;
+    }
+    let mut x = MARK;
+    let place = |width: u16| {
+        let place = (x, width);
+        x += width + GAP;
+        place
+    };
+    widths.into_iter().map(place).collect()
 }
 
 /// Draws the titles.

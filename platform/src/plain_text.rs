@@ -8,29 +8,64 @@ use std::collections::VecDeque;
 use vte::{Params, Parser, Perform};
 
 /// Text kept of one log; of a longer one the end.
-pub(crate) const MAX_LOG_BYTES: usize = 8 * 1024 * 1024;
+pub const MAX_LOG_BYTES: usize = 8 * 1024 * 1024;
 /// The longest line, in characters; a longer one is broken there.
 const MAX_LINE_CHARS: usize = 16 * 1024;
 const TAB: usize = 8;
 
 /// Turns a terminal's output, cut anywhere, into lines.
-pub(crate) struct PlainText {
+pub struct PlainText {
     parser: Parser,
     lines: Lines,
 }
 
+impl Default for PlainText {
+    fn default() -> PlainText {
+        PlainText::new()
+    }
+}
+
 impl PlainText {
-    pub(crate) fn new() -> PlainText {
+    /// With nothing printed yet.
+    #[must_use]
+    pub fn new() -> PlainText {
         PlainText { parser: Parser::new(), lines: Lines::default() }
     }
 
     /// The next output.
-    pub(crate) fn push(&mut self, output: &str) {
-        self.parser.advance(&mut self.lines, output.as_bytes());
+    pub fn push(&mut self, output: &[u8]) {
+        self.parser.advance(&mut self.lines, output);
+    }
+
+    /// What stands on the screen now, where it is not known how it came there: lines that were printed last are not
+    /// printed again.
+    pub fn screen(&mut self, screen: &[String]) {
+        let mut last: Vec<String> = self.lines.done.iter().rev().take(screen.len()).rev().cloned().collect();
+        let unfinished: String = self.lines.line.iter().collect();
+        if !unfinished.trim_end().is_empty() {
+            last.push(unfinished.trim_end().to_owned());
+        }
+        let known =
+            (0..=screen.len()).rev().find(|known| screen.get(..*known).is_some_and(|s| last.ends_with(s)));
+        let new = screen.get(known.unwrap_or(0)..).unwrap_or_default();
+        if new.is_empty() {
+            return;
+        }
+        if !self.lines.line.is_empty() {
+            self.lines.end_line();
+        }
+        self.push(new.join("\r\n").as_bytes());
+    }
+
+    /// The lines finished since this was last asked.
+    pub fn take_lines(&mut self) -> VecDeque<String> {
+        self.lines.bytes = 0;
+        std::mem::take(&mut self.lines.done)
     }
 
     /// All lines, the one that is not finished included.
-    pub(crate) fn into_lines(mut self) -> VecDeque<String> {
+    #[must_use]
+    pub fn into_lines(mut self) -> VecDeque<String> {
         if self.lines.line.iter().any(|c| *c != ' ') {
             self.lines.end_line();
         }
@@ -154,7 +189,7 @@ mod tests {
 
     fn lines(output: &str) -> Vec<String> {
         let mut text = PlainText::new();
-        text.push(output);
+        text.push(output.as_bytes());
         text.into_lines().into()
     }
 
@@ -176,6 +211,22 @@ mod tests {
     }
 
     #[test]
+    fn a_screen_adds_only_what_was_not_printed_before() {
+        let screen = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        let mut text = PlainText::new();
+        text.push(b"a\r\nb\r\n$ ");
+        text.screen(&screen(&["a", "b", "$"]));
+        text.push(b"make");
+        text.screen(&screen(&["b", "$ make", "built", "$"]));
+        text.push(b" exit\r\n");
+        text.screen(&screen(&["something", "else"]));
+        assert_eq!(
+            Vec::from(text.into_lines()),
+            ["a", "b", "$ make", "built", "$ exit", "something", "else"]
+        );
+    }
+
+    #[test]
     fn a_line_without_end_is_bounded() {
         let all = lines(&"x".repeat(MAX_LINE_CHARS * 3));
         assert_eq!(all.len(), 3);
@@ -190,8 +241,8 @@ mod tests {
             let cut = (0..=cut.min(output.len())).rev().find(|at| output.is_char_boundary(*at)).unwrap_or(0);
             let (head, tail) = output.split_at(cut);
             let mut text = PlainText::new();
-            text.push(head);
-            text.push(tail);
+            text.push(head.as_bytes());
+            text.push(tail.as_bytes());
             prop_assert_eq!(Vec::from(text.into_lines()), lines(&output));
         }
     }

@@ -1,0 +1,133 @@
+//! `lap sessions logs --follow`: what a terminal has printed, and then what it prints.
+
+use lap_platform::client::Client;
+use lap_platform::client::attach::{
+    AttachClient, ChannelEvent, ChannelSpec, Command, Event, Link, new_channel,
+};
+use lap_platform::model::Session;
+use lap_platform::plain_text::PlainText;
+use lap_vt::{Limits, Size, Terminal};
+use lap_wire::control::Mode;
+
+use super::attach::locate;
+use super::connect::App;
+use super::fault::{Exit, Fault};
+use super::print::note;
+use crate::dashboard::app::endpoint;
+
+/// A follower's screen matters only for where its cursor is: the server cuts lines of any terminal to its own size.
+const SIZE: Size = Size { cols: 80, rows: 24 };
+
+/// Prints a live session's log and what follows, line by line, until the program has ended.
+pub(super) async fn follow(
+    app: &App,
+    client: &Client,
+    session: &Session,
+    tail: Option<u32>,
+) -> Result<(), Fault> {
+    let find = locate(app, client)?;
+    let mut terminal = AttachClient::new("lap sessions logs", Box::new(move || endpoint(find())));
+    let channel = new_channel();
+    let spec = ChannelSpec::new(session.id.to_string(), Mode::View);
+    // Nobody has used this number before.
+    let _ = terminal.command(Command::Open { channel, spec });
+    let mut following = Following { app, text: PlainText::new(), size: SIZE, screen: None, begun: false };
+    loop {
+        let event = match terminal.next().await {
+            Event::Link(Link::Refused { error }) => return Err(Fault::new(Exit::NotAllowed, error.message)),
+            Event::Channel(id, event) if id == channel => event,
+            _ => continue,
+        };
+        let processed = match &event {
+            ChannelEvent::Snapshot { offset, .. } => Some(*offset),
+            ChannelEvent::Output { offset, bytes } => Some(offset + bytes.len() as u64),
+            _ => None,
+        };
+        if following.begins(&event) {
+            let log = client.session_log(session.id).await?;
+            following.begin(&log, tail)?;
+        }
+        if following.takes(event)? {
+            return following.end();
+        }
+        if let Some(offset) = processed {
+            let _ = terminal.command(Command::Processed { channel, offset });
+        }
+    }
+}
+
+struct Following<'a> {
+    app: &'a App,
+    text: PlainText,
+    size: Size,
+    /// The first snapshot.
+    screen: Option<Terminal>,
+    begun: bool,
+}
+
+impl Following<'_> {
+    /// Whether the log is to be read before this: the first snapshot is there, or there is none.
+    fn begins(&self, event: &ChannelEvent) -> bool {
+        let live = matches!(
+            event,
+            ChannelEvent::Ready
+                | ChannelEvent::Output { .. }
+                | ChannelEvent::Exit(_)
+                | ChannelEvent::Closed { .. }
+        );
+        live && !self.begun
+    }
+
+    fn begin(&mut self, log: &str, tail: Option<u32>) -> Result<(), Fault> {
+        self.begun = true;
+        let mut lines: Vec<&str> = log.lines().collect();
+        if let Some(screen) = self.screen.take() {
+            if screen.modes().alternate_screen {
+                self.text.push(b"\x1b[?1049h");
+            } else {
+                let text = screen.screen_text();
+                let line = text.lines().nth(usize::from(screen.cursor().y)).unwrap_or_default().trim_end();
+                // The last line may go on: it is printed when it is finished.
+                if !line.is_empty() && lines.last().is_some_and(|last| last.trim_end() == line) {
+                    lines.pop();
+                    let space = if usize::from(screen.cursor().x) > line.chars().count() { " " } else { "" };
+                    self.text.push(format!("{line}{space}").as_bytes());
+                }
+            }
+        }
+        let from = tail.map_or(0, |tail| lines.len().saturating_sub(tail as usize));
+        lines.iter().skip(from).try_for_each(|line| self.app.printer.line(line))
+    }
+
+    /// Takes what the terminal does; tells whether that was all.
+    fn takes(&mut self, event: ChannelEvent) -> Result<bool, Fault> {
+        match event {
+            ChannelEvent::Opened(opened) => {
+                self.size = Size { cols: opened.size.cols, rows: opened.size.rows }
+            }
+            ChannelEvent::Resized { size } => self.size = Size { cols: size.cols, rows: size.rows },
+            ChannelEvent::Snapshot { bytes, .. } if !self.begun => {
+                let mut screen = Terminal::new(self.size, Limits { scrollback_bytes: 0 });
+                screen.feed(&bytes);
+                self.screen = Some(screen);
+            }
+            ChannelEvent::Output { bytes, .. } => {
+                self.text.push(&bytes);
+                for line in self.text.take_lines() {
+                    self.app.printer.line(&line)?;
+                }
+            }
+            ChannelEvent::Skipped { from, to } => {
+                note(&format!("lap: {} bytes were left out here", to - from))?
+            }
+            ChannelEvent::Exit(_) | ChannelEvent::Closed { .. } => return Ok(true),
+            ChannelEvent::Error(error) => return Err(Fault::new(Exit::Failed, error.message)),
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn end(self) -> Result<(), Fault> {
+        self.text.into_lines().iter().try_for_each(|line| self.app.printer.line(line))
+    }
+}
