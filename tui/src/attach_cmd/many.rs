@@ -142,9 +142,13 @@ impl Many<'_> {
                 Effect::Bell => self.screen.bell()?,
                 Effect::KeyboardFlags(flags) => self.screen.keyboard_flags(flags)?,
                 Effect::MouseMotion(on) => self.screen.mouse_motion(on)?,
-                Effect::Choose(_) => self.tell("`lap`'s dashboard opens more sessions".into()),
+                Effect::Choose(_) => self.tell(
+                    "name more sessions to see more: `lap attach A B C`; in the dashboard, `lap`, they open from a list"
+                        .into(),
+                ),
                 Effect::Restart(session) => {
-                    self.tell(format!("`lap sessions restart {}` starts it again", session.name));
+                    // By its id: a title is neither unique nor one word.
+                    self.tell(format!("`lap sessions restart {}` starts it again", session.id));
                 }
                 Effect::Reconnect => self.client.retry_now(),
                 Effect::Leave | Effect::Empty => self.left = true,
