@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use lap_platform::model::SessionId;
-use lap_platform::plain_text::PlainText;
+use lap_platform::plain_text::{PlainText, lines_of_screen};
 use serde_json::Value;
 
 use crate::error::ApiError;
@@ -55,18 +55,6 @@ async fn with_recording<T: Send + 'static>(
 /// What a snapshot begins with: a reset.
 const SNAPSHOT: &str = "\x1bc";
 
-/// A whole screen as lines, without the empty rows above and below what is on it.
-fn lines_of_screen(snapshot: &str) -> Vec<String> {
-    let mut screen = PlainText::new();
-    screen.push(snapshot.as_bytes());
-    let lines = Vec::from(screen.into_lines());
-    let used = |line: &String| !line.is_empty();
-    match (lines.iter().position(used), lines.iter().rposition(used)) {
-        (Some(first), Some(last)) => lines.get(first..=last).unwrap_or_default().to_vec(),
-        _ => Vec::new(),
-    }
-}
-
 /// Reads an asciicast. Lines that are none, a recording cut off in the middle of one, are passed over.
 fn of_cast(cast: &[u8]) -> Transcript {
     let mut text = PlainText::new();
@@ -82,7 +70,7 @@ fn of_cast(cast: &[u8]) -> Transcript {
             "o" => {
                 printed = true;
                 if data.starts_with(SNAPSHOT) {
-                    text.screen(&lines_of_screen(&data));
+                    text.screen(&lines_of_screen(data.as_bytes()));
                 } else {
                     text.push(data.as_bytes());
                 }

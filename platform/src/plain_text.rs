@@ -77,6 +77,19 @@ impl PlainText {
     }
 }
 
+/// A whole screen, as a snapshot of it draws it, in lines; without the empty ones above and below.
+#[must_use]
+pub fn lines_of_screen(snapshot: &[u8]) -> Vec<String> {
+    let mut screen = PlainText::new();
+    screen.push(snapshot);
+    let lines = Vec::from(screen.into_lines());
+    let used = |line: &String| !line.is_empty();
+    match (lines.iter().position(used), lines.iter().rposition(used)) {
+        (Some(first), Some(last)) => lines.get(first..=last).unwrap_or_default().to_vec(),
+        _ => Vec::new(),
+    }
+}
+
 #[derive(Default)]
 struct Lines {
     done: VecDeque<String>,

@@ -1,11 +1,12 @@
 //! `lap sessions logs --follow`: what a terminal has printed, and then what it prints.
 
+use bytes::Bytes;
 use lap_platform::client::Client;
 use lap_platform::client::attach::{
     AttachClient, ChannelEvent, ChannelSpec, Command, Event, Link, new_channel,
 };
 use lap_platform::model::Session;
-use lap_platform::plain_text::PlainText;
+use lap_platform::plain_text::{PlainText, lines_of_screen};
 use lap_vt::{Limits, Size, Terminal};
 use lap_wire::control::Mode;
 
@@ -60,8 +61,8 @@ struct Following<'a> {
     app: &'a App,
     text: PlainText,
     size: Size,
-    /// The first snapshot.
-    screen: Option<Terminal>,
+    /// The first snapshot, and the screen it draws.
+    screen: Option<(Terminal, Bytes)>,
     begun: bool,
 }
 
@@ -80,21 +81,20 @@ impl Following<'_> {
 
     fn begin(&mut self, log: &str, tail: Option<u32>) -> Result<(), Fault> {
         self.begun = true;
-        let mut lines: Vec<&str> = log.lines().collect();
-        if let Some(screen) = self.screen.take() {
+        self.text.push(log.trim_end().replace('\n', "\r\n").as_bytes());
+        if let Some((screen, snapshot)) = self.screen.take() {
             if screen.modes().alternate_screen {
-                self.text.push(b"\x1b[?1049h");
+                self.text.push(b"\r\n\x1b[?1049h");
             } else {
-                let text = screen.screen_text();
-                let line = text.lines().nth(usize::from(screen.cursor().y)).unwrap_or_default().trim_end();
-                // The last line may go on: it is printed when it is finished.
-                if !line.is_empty() && lines.last().is_some_and(|last| last.trim_end() == line) {
-                    lines.pop();
-                    let space = if usize::from(screen.cursor().x) > line.chars().count() { " " } else { "" };
-                    self.text.push(format!("{line}{space}").as_bytes());
-                }
+                // The log is written a little behind: what it has not yet is on the screen.
+                self.text.screen(&lines_of_screen(&snapshot));
+                // The line with the cursor may go on: it is printed when it is finished.
+                let column = screen.cursor().x;
+                let next = if column == 0 { String::from("\r\n") } else { format!("\x1b[{}G", column + 1) };
+                self.text.push(next.as_bytes());
             }
         }
+        let lines = self.text.take_lines();
         let from = tail.map_or(0, |tail| lines.len().saturating_sub(tail as usize));
         lines.iter().skip(from).try_for_each(|line| self.app.printer.line(line))
     }
@@ -109,7 +109,7 @@ impl Following<'_> {
             ChannelEvent::Snapshot { bytes, .. } if !self.begun => {
                 let mut screen = Terminal::new(self.size, Limits { scrollback_bytes: 0 });
                 screen.feed(&bytes);
-                self.screen = Some(screen);
+                self.screen = Some((screen, bytes));
             }
             ChannelEvent::Output { bytes, .. } => {
                 self.text.push(&bytes);
