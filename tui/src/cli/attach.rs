@@ -165,7 +165,7 @@ fn color_depth(app: &App) -> ColorDepth {
 pub(super) fn locate(app: &App, client: &Client) -> Result<Locate, Fault> {
     let (url, key) = (client.base().to_owned(), client.key().map(str::to_owned));
     if app.target()? != Target::Local {
-        let connection = Connection { url, key, same_machine: false };
+        let connection = Connection { url, socket: None, key, same_machine: false };
         let found = Found { connection, started: false };
         return Ok(Arc::new(move || Box::pin(std::future::ready(Ok(found.clone())))));
     }
@@ -173,8 +173,8 @@ pub(super) fn locate(app: &App, client: &Client) -> Result<Locate, Fault> {
     Ok(Arc::new(move || {
         let revive = revive.clone();
         Box::pin(async move {
-            let Revived { url, key, started } = revive.find().await?;
-            Ok(Found { connection: Connection { url, key: Some(key), same_machine: true }, started })
+            let Revived { url, socket, key, started } = revive.find().await?;
+            Ok(Found { connection: Connection { url, socket, key: Some(key), same_machine: true }, started })
         })
     }))
 }

@@ -1,5 +1,5 @@
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lap_platform::client::{AgentsQuery, Client};
@@ -25,6 +25,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub struct LocalServer {
     /// Its address.
     pub url: String,
+    /// Its unix socket, if it has one.
+    pub socket: Option<PathBuf>,
     /// Its process.
     pub pid: u32,
     /// Its version.
@@ -37,6 +39,7 @@ pub struct LocalServer {
 #[derive(Deserialize)]
 pub(super) struct Announced {
     pub(super) url: String,
+    pub(super) socket: Option<PathBuf>,
     pid: u32,
     version: String,
     /// Whether it was started in the background by whoever needed it, rather than by somebody who keeps it running.
@@ -53,16 +56,16 @@ pub async fn find(config: &Config) -> Result<Option<LocalServer>, EmbedError> {
     let Some(announced) = read(&config.dirs.state) else { return Ok(None) };
     let configured = config.secrets.master_key.as_ref().map(|key| key.expose());
     let (key, _) = MasterKey::find_or_make(configured, &config.dirs.data)?;
-    let Announced { url, pid, version, .. } = announced;
+    let Announced { url, socket, pid, version, .. } = announced;
     let silent = || EmbedError::Silent { pid, url: url.clone() };
     let client = Client::new(&url, Some(key.expose()))?;
     let one = AgentsQuery { limit: Some(1), ..AgentsQuery::default() };
     let holds_the_lock = holder(&config.dirs.data) == Some(pid) && is_running(pid);
     match tokio::time::timeout(ANSWER, client.agents(&one)).await {
-        Ok(Ok(_)) => Ok(Some(LocalServer { url, pid, version, key })),
+        Ok(Ok(_)) => Ok(Some(LocalServer { url, socket, pid, version, key })),
         // It is ours and has troubles of its own, which the next request will tell.
         Ok(Err(error)) if error.status().is_some_and(|status| status >= 500) => {
-            Ok(Some(LocalServer { url, pid, version, key }))
+            Ok(Some(LocalServer { url, socket, pid, version, key }))
         }
         Ok(Err(error)) if error.is_unreachable() && !holds_the_lock => Ok(None),
         Ok(Err(_)) if !holds_the_lock => Ok(None),

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lap_platform::config::Config;
@@ -37,6 +38,8 @@ struct State {
 pub struct Revived {
     /// Its address.
     pub url: String,
+    /// Its unix socket, if it has one: a shorter way than its address.
+    pub socket: Option<PathBuf>,
     /// What opens its API.
     pub key: String,
     /// Whether it was dead and has been started for this.
@@ -57,18 +60,20 @@ impl Revive {
     /// A sentence that says why it is nowhere; it may be somewhere the next time.
     pub async fn find(&self) -> Result<Revived, String> {
         let mut state = self.state.lock().await;
-        let found = |url, started| Revived { url, key: self.key.clone(), started };
+        let found = |url, socket, started| Revived { url, socket, key: self.key.clone(), started };
         if let Some(url) = state.known.take() {
-            return Ok(found(url, false));
+            let socket =
+                announcement(&self.config).filter(|last| last.url == url).and_then(|last| last.socket);
+            return Ok(found(url, socket, false));
         }
         let Some(last) = announcement(&self.config) else {
             return Err(String::from("lap's server was ended; `lap` starts it again"));
         };
         if !last.background {
-            return Ok(found(last.url, false));
+            return Ok(found(last.url, last.socket, false));
         }
         match find(&self.config).await {
-            Ok(Some(server)) => return Ok(found(server.url, false)),
+            Ok(Some(server)) => return Ok(found(server.url, server.socket, false)),
             Ok(None) => {}
             Err(error) => return Err(error.to_string()),
         }
@@ -84,7 +89,7 @@ impl Revive {
         }
         state.starts += 1;
         state.started = Some(Instant::now());
-        let server = start_where_none_is(&self.config).await.map_err(|error| error.to_string())?;
-        Ok(found(server.server.url, server.started))
+        let started = start_where_none_is(&self.config).await.map_err(|error| error.to_string())?;
+        Ok(found(started.server.url, started.server.socket, started.started))
     }
 }

@@ -1,6 +1,7 @@
 //! The server that is there: the REST client, the change feed and the attach connection behind one face.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 use lap_platform::client::attach::{self, AttachClient, Credentials, Endpoint};
@@ -23,6 +24,8 @@ const LAST_LINES: usize = 200;
 pub struct Connection {
     /// `http://127.0.0.1:4180`
     pub url: String,
+    /// Its unix socket, if it runs on this machine and has one.
+    pub socket: Option<PathBuf>,
     /// Its key, where it wants one.
     pub key: Option<String>,
     /// Whether it is known to run on this very machine.
@@ -41,8 +44,13 @@ impl Connection {
 
 impl From<Connection> for Endpoint {
     fn from(connection: Connection) -> Endpoint {
-        let Connection { url, key, same_machine } = connection;
-        Endpoint { url, credentials: key.map_or(Credentials::None, Credentials::Bearer), same_machine }
+        let Connection { url, socket, key, same_machine } = connection;
+        Endpoint {
+            url,
+            socket,
+            credentials: key.map_or(Credentials::None, Credentials::Bearer),
+            same_machine,
+        }
     }
 }
 
