@@ -9,7 +9,12 @@ use tokio::time::timeout;
 use crate::support::{AGENTS, Api, KEY, PATIENCE, SESSIONS};
 
 fn endpoint(url: &str) -> Endpoint {
-    Endpoint { url: url.to_owned(), credentials: Credentials::Bearer(KEY.to_owned()), socket: None }
+    Endpoint {
+        url: url.to_owned(),
+        credentials: Credentials::Bearer(KEY.to_owned()),
+        socket: None,
+        same_machine: false,
+    }
 }
 
 #[tokio::test]

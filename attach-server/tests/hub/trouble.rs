@@ -213,7 +213,14 @@ fn names_and_frames_over_their_limits_are_refused() {
     let world = World::new();
     let session = world.session(RAW_CAT);
     let mut client = world.connect_raw(ANYTHING);
-    client.control(0, &ClientMessage::Hello { versions: vec![PROTOCOL.to_owned()], name: "x".repeat(201), heartbeat_ms: None });
+    client.control(
+        0,
+        &ClientMessage::Hello {
+            versions: vec![PROTOCOL.to_owned()],
+            name: "x".repeat(201),
+            heartbeat_ms: None,
+        },
+    );
     assert_eq!(client.until_error(0).code, ErrorCode::UnexpectedMessage);
     assert_eq!(client.until_close(), 4400);
 
