@@ -87,6 +87,11 @@ impl Outlet {
         !self.blocked
     }
 
+    /// Whether so many bytes more leave half of what may wait to others.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.pending.len() - self.flushed + bytes <= MAX_PENDING / 2
+    }
+
     /// Whether [`Outlet::poll_flush`] has something to write.
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()

@@ -164,6 +164,11 @@ impl Upstream {
         }
     }
 
+    /// Whether so many bytes of input can be sent without the keeper being given up for not taking them.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.state.borrow().outlet.as_ref().is_some_and(|outlet| outlet.has_room(bytes))
+    }
+
     /// Sends a frame, at once if the socket is idle. A keeper that takes nothing for too long is given up.
     pub(super) fn send(&self, frame: &Frame<'_>) {
         let mut state = self.state.borrow_mut();

@@ -286,6 +286,11 @@ impl Terminal {
                 WireError::new(ErrorCode::SandboxLost, "the sandbox cannot be reached now").retryable()
             );
         };
+        // One client's paste must not cost the others their keeper.
+        if !upstream.has_room(bytes.len()) {
+            let error = WireError::new(ErrorCode::InputOverflow, "the sandbox takes no more input for now");
+            return Err(error.retryable());
+        }
         upstream
             .send(&Frame::new(FrameType::Input, ChannelId(input.channel), offset, bytes).with_flags(flag));
         if reply {
