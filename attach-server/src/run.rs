@@ -168,6 +168,8 @@ impl Server {
         }
         config.dirs.create()?;
         let lock = DataLock::take(&config.dirs.data)?;
+        // Before anything runs that would have to be ended again: the port may be somebody else's.
+        let listener = bind(&config).await?;
         let (master_key, secret_key) = keys(&config)?;
         let store = Store::open(config.database_url.expose(), SecretBox::new(&secret_key)).await?;
         let runtime = LocalRuntime::open(local_options(&config, options.keeper)?)?;
@@ -178,7 +180,6 @@ impl Server {
         let directory = Arc::new(SessionDirectory::new(sessions.clone()));
         let (hub, hub_thread) = hub::start(hub_config(&config), directory)
             .map_err(|cause| system("the terminals' thread", cause))?;
-        let listener = bind(&config).await?;
         let address = listener.local_addr().map_err(|cause| system("the listening address", cause))?;
         let url = presence::local_url(address);
 

@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use lap_attach_server::{RunOptions, Server, terminated};
+use lap_attach_server::{RunOptions, Server, StartError, terminated};
 use lap_platform::config::{Config, Environment, LoadOptions};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
@@ -42,9 +42,7 @@ pub fn background(file: Option<PathBuf>) -> anyhow::Result<()> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let signals = terminated()?;
-    let server =
-        Server::start(with_a_free_port(config), RunOptions { background: true, ..RunOptions::default() })
-            .await?;
+    let server = start(config).await?;
     say(&Said::Ready);
     signals.await;
     server.stop().await;
@@ -53,16 +51,22 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
 /// Where nobody has asked for a port and the usual one is another program's, any other will do: clients find it in
 /// `server.json`.
-fn with_a_free_port(mut config: Config) -> Config {
-    let usual = (config.server.bind_host.as_str(), config.server.port);
-    if !config.is_set("server.port")
-        && let Err(error) = std::net::TcpListener::bind(usual)
-        && error.kind() == std::io::ErrorKind::AddrInUse
-    {
-        tracing::info!(port = config.server.port, "the usual port is another program's: taking any free one");
-        config.server.port = 0;
+async fn start(mut config: Config) -> Result<Server, StartError> {
+    let options = || RunOptions { background: true, ..RunOptions::default() };
+    let any_port = !config.is_set("server.port");
+    match Server::start(config.clone(), options()).await {
+        Err(StartError::Listen { cause, .. })
+            if any_port && cause.kind() == std::io::ErrorKind::AddrInUse =>
+        {
+            tracing::info!(
+                port = config.server.port,
+                "the usual port is another program's: taking any free one"
+            );
+            config.server.port = 0;
+            Server::start(config, options()).await
+        }
+        started => started,
     }
-    config
 }
 
 fn begin_to_log(config: &Config) -> anyhow::Result<()> {
