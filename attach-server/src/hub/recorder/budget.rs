@@ -8,9 +8,9 @@
 use std::time::Instant;
 
 /// Bytes that are recorded however fast they come.
-const BURST: u64 = 32 * 1024 * 1024;
+pub(super) const BURST: u64 = 32 * 1024 * 1024;
 /// Bytes a second beyond that.
-const RATE: u64 = 4 * 1024 * 1024;
+pub(super) const RATE: u64 = 4 * 1024 * 1024;
 /// A recording that has left something out goes on once it may take this much again: two seconds later.
 const RESUME: u64 = 2 * RATE;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::client::lap;
-use crate::line::read_until;
+use crate::line::{Line, read_until};
 use crate::pty::{COLS, ROWS};
 use crate::report::{Report, Target};
 use crate::sample::Samples;
@@ -18,6 +18,8 @@ use crate::stand::Stand;
 /// Starts measured.
 const STARTS: usize = 15;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a terminal says when it is asked for its foreground, its background and what it is (OSC 10, OSC 11, DA1).
+const COLOURS: &[u8] = b"\x1b]10;rgb:d0d0/d0d0/d0d0\x1b\\\x1b]11;rgb:1010/1010/1010\x1b\\\x1b[?62;22c";
 /// One read of the tap.
 const READ: usize = 64 * 1024;
 
@@ -82,6 +84,9 @@ pub(crate) fn first_frame(stand: &mut Stand, report: &mut Report) -> Result<()> 
         }
         let began = Instant::now();
         let mut client = lap(stand, &[], COLS, ROWS)?;
+        // Any terminal in use answers these at once; for one that does not, lap waits 200 ms.
+        read_until(&mut client, b"\x1b[c", began + PATIENCE)?;
+        client.send(COLOURS)?;
         read_until(&mut client, AGENT.as_bytes(), began + PATIENCE)?;
         let shown = Instant::now();
         let answered = tap.answered.lock().ok().and_then(|answered| *answered);
