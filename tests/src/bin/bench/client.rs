@@ -88,14 +88,14 @@ pub(crate) fn ingest(stand: &mut Stand, report: &mut Report) -> Result<()> {
     let arguments: Vec<&str> = ["attach"].into_iter().chain(sessions.iter().map(String::as_str)).collect();
     let mut client = lap(stand, &arguments, 240, 80)?;
     settle(&mut client, Duration::from_millis(300), Instant::now() + PATIENCE)?;
-    let server = stand.server()?;
-    let mut typist = server.socket()?;
-    let mut channels = Vec::new();
-    for (id, session) in (1..).zip(&sessions) {
-        channels.push(typist.open_for_typing(id, session)?);
-    }
     let mut tmux = crate::peers::Tmux::start_sized(BUSY, 240, 80)?;
     for _ in 0..stand.series.min(3) {
+        // Anew for each: it reads nothing, not even the server's asking whether it is still there.
+        let mut typist = stand.server()?.socket()?;
+        let mut channels = Vec::new();
+        for (id, session) in (1..).zip(&sessions) {
+            channels.push(typist.open_for_typing(id, session)?);
+        }
         for (pane, channel) in channels.iter().enumerate() {
             typist.input(*channel, format!("clear; {}\r", command(pane)).as_bytes())?;
             tmux.type_into(pane, &format!("clear; {}\r", command(pane)))?;
