@@ -8,6 +8,7 @@ mod agents;
 mod auth;
 mod bad_input;
 mod conformance;
+mod disk;
 mod document;
 mod events;
 mod idempotency;

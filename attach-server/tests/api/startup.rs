@@ -1,13 +1,19 @@
 use std::process::Stdio;
 
+use futures_util::SinkExt as _;
 use lap_attach_server::Server;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{AGENTS, Api, Home, KEY, PATIENCE, config, environment, options};
+use crate::disk::{Disk, OnDisk, Way, refused};
+use crate::support::{AGENTS, Api, Home, KEY, PATIENCE, SESSIONS, config, environment, options};
+use crate::terminal::until;
 
 /// The real binary under the settings of a test.
 fn binary(dir: &Home, settings: &[(&str, &str)], arguments: &[&str]) -> Command {
@@ -169,42 +175,99 @@ async fn a_configuration_is_shown_with_its_secrets_masked() {
     assert!(!dir.path().join("data").exists(), "checking writes nothing");
 }
 
-/// Runs the binary with its data on a file system of its own, prepared by this shell command: `$0` is the directory.
-/// `None` where this machine lets nobody make one.
-async fn on_own_file_system(prepare: &str) -> Option<(Option<i32>, String)> {
-    let dir = Home::new();
-    let data = dir.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    let run = |script: String| {
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).arg(&data);
-        command.env_clear().envs(environment(&dir, &[]).iter()).kill_on_drop(true);
-        command
-    };
-    let possible = run("mount -t tmpfs none \"$0\"".to_owned()).output().await;
-    if !possible.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this machine lets no file system be mounted in a namespace");
-        return None;
-    }
-    let server = env!("CARGO_BIN_EXE_lap-server");
-    let output = run(format!("{prepare} && exec {server}")).output();
-    let output = timeout(PATIENCE, output).await.unwrap().unwrap();
-    Some((output.status.code(), String::from_utf8(output.stderr).unwrap()))
-}
-
 #[tokio::test]
 async fn a_read_only_data_directory_is_named_with_what_to_do() {
-    let prepare = "mount -t tmpfs -o ro,mode=700 none \"$0\"";
-    let Some((code, text)) = on_own_file_system(prepare).await else { return };
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("/data") && text.contains("Read-only") && text.contains("LAP_DATA_DIR"), "{text}");
+    for way in Way::to_read_only().await {
+        let (code, text) = refused(way, Disk::ReadOnly).await;
+        assert_eq!(code, Some(1), "{way:?}: {text}");
+        let why = text.contains("Read-only") || text.contains("Permission denied");
+        assert!(why && text.contains("/data") && text.contains("LAP_DATA_DIR"), "{way:?}: {text}");
+    }
 }
 
 #[tokio::test]
 async fn a_full_disk_is_named_with_what_to_do() {
-    // Room for the lock and the keys, and not for the database.
-    let prepare = "mount -t tmpfs -o size=16k,mode=700 none \"$0\"";
-    let Some((code, text)) = on_own_file_system(prepare).await else { return };
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("/data/lap.db") && text.contains("space"), "{text}");
+    for way in Way::to_full().await {
+        // Room for the lock and the keys, and not for the database.
+        let (code, text) = refused(way, Disk::Small(16)).await;
+        assert_eq!(code, Some(1), "{way:?}: {text}");
+        assert!(text.contains("/data/lap.db") && text.contains("free some space"), "{way:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_becomes_full_ends_nothing_and_once_there_is_room_all_goes_on() {
+    for way in Way::to_full().await {
+        becomes_full(way).await;
+    }
+}
+
+async fn becomes_full(way: Way) {
+    let mut disk = OnDisk::start(way);
+    let mut url = disk.url().await;
+    let ask = async |url: &str, method: Method, path: &str, body: Value| {
+        let request = http().request(method, format!("{url}{path}")).bearer_auth(KEY).json(&body);
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    let agent = |name: &str| json!({ "name": name, "model": "m", "harness_id": "shell" });
+    let (status, made) = ask(&url, Method::POST, AGENTS, agent("before")).await;
+    assert_eq!(status, StatusCode::CREATED, "{way:?}: {made}");
+    let id = |text: &str| serde_json::from_str::<Value>(text).unwrap()["id"].as_str().unwrap().to_owned();
+    let sessions = format!("{AGENTS}/{}/session", id(&made));
+    let (_, made) = ask(&url, Method::POST, &sessions, json!({})).await;
+    let session = format!("{SESSIONS}/{}", id(&made));
+    let ready = async |url: &str| {
+        let (status, text) = ask(url, Method::GET, &session, Value::Null).await;
+        assert_eq!(status, StatusCode::OK, "{way:?}: {text}");
+        assert!(!text.contains("\"dead\"") && !text.contains("\"failed\""), "{way:?}: {text}");
+        text.contains("\"status\":\"ready\"")
+    };
+    let up = async {
+        while !ready(&url).await {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, up).await.unwrap();
+    let (mut terminal, _) =
+        connect_async(format!("{}{session}/tty?token={KEY}", url.replace("http", "ws"))).await.unwrap();
+    terminal.send(Message::text("n=40\r")).await.unwrap();
+
+    disk.fill().await;
+    // What is on disk already may be written over: not every change finds the disk full at once.
+    let mut made_while_full = 0;
+    let text = loop {
+        let (status, text) = ask(&url, Method::POST, AGENTS, agent(&format!("full-{made_while_full}"))).await;
+        if status != StatusCode::CREATED {
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{way:?}: {text}");
+            break text;
+        }
+        made_while_full += 1;
+        assert!(made_while_full < 100, "{way:?}: a full disk takes everything");
+    };
+    assert!(text.contains("full") && text.contains("free some space"), "{way:?}: {text}");
+    assert!(ready(&url).await, "{way:?}");
+    terminal.send(Message::text("echo mark-$((n+2))\r")).await.unwrap();
+    until(&mut terminal, "mark-42").await;
+    let (status, text) = ask(&url, Method::POST, &sessions, json!({})).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{way:?}: {text}");
+
+    disk.empty().await;
+    let (status, text) = ask(&url, Method::POST, AGENTS, agent("after")).await;
+    assert_eq!(status, StatusCode::CREATED, "{way:?}: {text}");
+    terminal.send(Message::text("echo mark-$((n+3))\r")).await.unwrap();
+    until(&mut terminal, "mark-43").await;
+
+    disk.restart().await;
+    url = disk.url().await;
+    assert!(ready(&url).await, "{way:?}: the session outlives it all");
+    let (_, listed) = ask(&url, Method::GET, AGENTS, Value::Null).await;
+    assert!(listed.contains("\"before\"") && listed.contains("\"after\""), "{way:?}: {listed}");
+    let total = serde_json::from_str::<Value>(&listed).unwrap()["total"].clone();
+    assert_eq!(total, made_while_full + 2, "{way:?}: what was answered is there, and nothing else");
+    let (mut terminal, _) =
+        connect_async(format!("{}{session}/tty?token={KEY}", url.replace("http", "ws"))).await.unwrap();
+    terminal.send(Message::text("echo mark-$((n+4))\r")).await.unwrap();
+    until(&mut terminal, "mark-44").await;
+    assert!(disk.stop().await, "{way:?}");
 }

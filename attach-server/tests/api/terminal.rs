@@ -9,7 +9,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::support::{AGENTS, Api, KEY, PATIENCE, SESSIONS};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Opens a WebSocket; where it is refused, the answer's status and body.
 async fn open(api: &Api, path: &str, headers: &[(&'static str, &str)]) -> Result<Socket, (u16, String)> {
@@ -28,7 +28,7 @@ async fn open(api: &Api, path: &str, headers: &[(&'static str, &str)]) -> Result
 }
 
 /// Reads output until it has this text.
-async fn until(socket: &mut Socket, text: &str) -> String {
+pub(crate) async fn until(socket: &mut Socket, text: &str) -> String {
     let mut seen = String::new();
     let reading = async {
         while !seen.contains(text) {

@@ -72,7 +72,10 @@ fn known(code: &str, place: &str) -> Option<String> {
     if let Ok(number) = code.parse::<u32>()
         && code.len() != 5
     {
+        let full = || Some(format!("the disk under {place} is full: free some space, then try again"));
         return match number & 0xff {
+            // The index of its log, in shared memory on that disk, could not grow (SQLITE_IOERR_SHMSIZE).
+            10 if number == 4874 => full(),
             5 | 6 => Some(format!(
                 "the database {place} is locked by another program: end that one, then try again"
             )),
@@ -81,7 +84,7 @@ fn known(code: &str, place: &str) -> Option<String> {
             }
             10 => Some(format!("the disk under {place} gives errors: check it, and the space left on it")),
             11 | 26 => Some(format!("{place} is damaged or no database of lap's: restore it from a backup")),
-            13 => Some(format!("the disk under {place} is full: free some space, then try again")),
+            13 => full(),
             14 => Some(format!("cannot open {place}: its directory must exist and be writable for lap")),
             _ => None,
         };
