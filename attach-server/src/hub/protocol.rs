@@ -264,8 +264,8 @@ pub(super) async fn open(connection: &Rc<Connection>, channel: u32, open: Open) 
     }
     let _pin = terminal.pin();
     let id = hub.next_id();
-    let input = match (&open.input, open.mode) {
-        (Some(name), Mode::Interact) => Some(terminal.open_input(id, name).await?),
+    let input = match open.mode {
+        Mode::Interact => Some(terminal.open_input(id, open.input.clone()).await?),
         _ => None,
     };
     let (size, visible, name) = {

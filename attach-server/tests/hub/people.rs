@@ -2,7 +2,7 @@
 
 use lap_attach_server::hub::{Grant, SizePolicy};
 use lap_wire::ChannelId;
-use lap_wire::control::{ClientMessage, ErrorCode, LeaseAction, ServerMessage, Size, Viewer};
+use lap_wire::control::{ClientMessage, ErrorCode, LeaseAction, Open, ServerMessage, Size, Viewer};
 use lap_wire::frame::{Frame, FrameType, flags};
 
 use crate::world::{Client, Event, RAW_CAT, World, interact, view, wait_for};
@@ -235,4 +235,62 @@ fn the_simple_socket_shows_and_types() {
     tty.send_message(1, b"<seen>");
     let seen = watcher.until_text(1, "<seen>");
     assert!(!seen.contains("ignored"));
+}
+
+/// The errors told until this one is, all of them on this channel.
+fn errors_until(client: &mut Client, channel: u32, last: ErrorCode) -> Vec<ErrorCode> {
+    let mut errors = Vec::new();
+    client.until("the last error", |event| {
+        if let Event::Control(c, ServerMessage::Error(error)) = event {
+            assert_eq!(*c, channel, "{error:?}");
+            errors.push(error.code);
+        }
+        errors.contains(&last).then_some(())
+    });
+    errors
+}
+
+#[test]
+fn a_signal_that_does_not_exist_is_told_to_who_sent_it_and_to_nobody_else() {
+    let world = World::new();
+    let session = world.session(RAW_CAT);
+    let (mut asker, mut other, mut nameless) = (world.connect(), world.connect(), world.connect());
+    asker.open(1, interact(session, "one"));
+    other.open(2, interact(session, "two"));
+    nameless.open(3, Open { input: None, ..interact(session, "") });
+    let signal = |name: &str| ClientMessage::Signal { signal: name.to_owned() };
+    for (client, channel) in [(&mut asker, 1), (&mut nameless, 3)] {
+        client.until_text(channel, "READY");
+        client.control(channel, &signal("SIGNONSENSE"));
+        assert_eq!(errors_until(client, channel, ErrorCode::BadSignal), [ErrorCode::BadSignal]);
+    }
+    // It went on all the same; who has no input stream may signal, but not type.
+    nameless.control(3, &ClientMessage::StdinEof);
+    assert_eq!(errors_until(&mut nameless, 3, ErrorCode::NotWritable), [ErrorCode::NotWritable]);
+    nameless.control(3, &signal("SIGKILL"));
+    let mut complained = false;
+    other.until("the exit", |event| match event {
+        Event::Control(2, ServerMessage::Exit(status)) => {
+            Some(assert_eq!(status.signal.as_deref(), Some("SIGKILL")))
+        }
+        event => {
+            complained |= matches!(event, Event::Control(_, ServerMessage::Error(_)));
+            None
+        }
+    });
+    assert!(!complained, "another viewer's mistake is not told to this one");
+    asker.control(1, &signal("SIGTERM"));
+    assert_eq!(errors_until(&mut asker, 1, ErrorCode::NotFound), [ErrorCode::NotFound]);
+}
+
+#[test]
+fn the_end_of_input_reaches_the_program() {
+    let world = World::new();
+    let session = world.session("printf READY; cat >/dev/null; printf 'cat is through'; exit 0");
+    let mut client = world.connect();
+    client.open(1, interact(session, "keys"));
+    client.until_text(1, "READY");
+    client.input(1, 0, b"text\n");
+    client.control(1, &ClientMessage::StdinEof);
+    client.until_text(1, "cat is through");
 }

@@ -130,6 +130,12 @@ impl World {
         }
     }
 
+    /// The keeper answers nothing from here on, and goes on when the world ends.
+    pub(crate) fn stop_keeper(&self) {
+        let id = self.keeper.id().to_string();
+        assert!(Command::new("kill").args(["-STOP", &id]).status().unwrap().success());
+    }
+
     pub(crate) fn kill_keeper(&mut self) {
         self.keeper.kill().unwrap();
         self.keeper.wait().unwrap();
@@ -243,8 +249,10 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.stop_hub();
-        // Ends its programs as well; it may be gone already.
-        let _ = Command::new("kill").arg(self.keeper.id().to_string()).status();
+        // Ends its programs as well; it may be gone already, or be stopped.
+        for signal in ["-TERM", "-CONT"] {
+            let _ = Command::new("kill").arg(signal).arg(self.keeper.id().to_string()).status();
+        }
         let _ = self.keeper.wait();
     }
 }

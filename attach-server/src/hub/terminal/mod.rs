@@ -276,10 +276,8 @@ impl Terminal {
             let error = WireError::new(ErrorCode::NotWritable, "another viewer has the right to type here");
             return Err(error.with_hint("ask for the lease first"));
         }
-        let Some(input) = &viewer.input else {
-            let error =
-                WireError::new(ErrorCode::NotWritable, "the channel was opened without an input stream");
-            return Err(error.with_hint("name one in `open`, as `input`"));
+        let Some(input) = viewer.input.as_ref().filter(|input| input.name.is_some()) else {
+            return Err(no_input_stream());
         };
         let Some(upstream) = state.upstream.as_ref().filter(|u| u.is_open()) else {
             return Err(
@@ -335,16 +333,23 @@ impl Terminal {
         }
     }
 
-    /// Passes a control message of a viewer that may type on to the keeper.
+    /// Passes a control message of a viewer that may type on to the keeper, over the viewer's own channel there: what
+    /// the keeper says to it is then the viewer's to read.
     pub(super) fn forward(&self, id: u64, message: &ClientMessage) -> Result<(), WireError> {
         let state = self.state.borrow();
         let Some(viewer) = state.viewers.iter().find(|v| v.id == id) else { return Ok(()) };
         if viewer.mode == Mode::View {
             return Err(WireError::new(ErrorCode::NotWritable, "this terminal is open for viewing only"));
         }
-        if let Some(upstream) = &state.upstream {
-            upstream.control(state.channel, message);
+        let (Some(input), Some(upstream)) = (&viewer.input, state.upstream.as_ref().filter(|u| u.is_open()))
+        else {
+            let error = WireError::new(ErrorCode::SandboxLost, "the sandbox cannot be reached now");
+            return Err(error.retryable());
+        };
+        if *message == ClientMessage::StdinEof && input.name.is_none() {
+            return Err(no_input_stream());
         }
+        upstream.control(input.channel, message);
         Ok(())
     }
 
@@ -390,10 +395,11 @@ impl Terminal {
             state.viewers.iter().filter_map(|v| Some((v.id, v.input.as_ref()?.name.clone()))).collect()
         };
         for (id, name) in names {
-            let opened = self.open_input(id, &name).await;
+            let opened = self.open_input(id, name).await;
             let mut state = self.state.borrow_mut();
             let Some(viewer) = state.viewers.iter_mut().find(|v| v.id == id) else { continue };
             match opened {
+                Ok(input) if input.name.is_none() => viewer.input = Some(input),
                 Ok(input) => {
                     let text = format!("send again what comes after offset {}", input.offset);
                     viewer.input = Some(input);
@@ -406,25 +412,18 @@ impl Terminal {
         }
     }
 
-    /// Opens the keeper's channel for what a viewer types.
+    /// Opens the keeper's channel for what a viewer types and asks; without a name it may only ask.
     pub(super) async fn open_input(
         self: &Rc<Self>,
         viewer: u64,
-        name: &str,
+        name: Option<String>,
     ) -> Result<InputChannel, WireError> {
         let lost = || WireError::new(ErrorCode::SandboxLost, "the sandbox cannot be reached now").retryable();
         let upstream = self.upstream().ok_or_else(lost)?;
-        let open = Open {
-            mode: Mode::Input,
-            input: Some(name.to_owned()),
-            scrollback: 0,
-            ..self.upstream_open(None)
-        };
+        let open = Open { mode: Mode::Input, input: name.clone(), scrollback: 0, ..self.upstream_open(None) };
         let (channel, opened) = upstream.open_input(self, viewer, open).await?;
         match opened.message {
-            ServerMessage::Opened { input_offset: offset, .. } => {
-                Ok(InputChannel { name: name.to_owned(), channel, offset })
-            }
+            ServerMessage::Opened { input_offset: offset, .. } => Ok(InputChannel { name, channel, offset }),
             _ => Err(lost()),
         }
     }
@@ -516,6 +515,11 @@ impl Terminal {
             }
         }
     }
+}
+
+fn no_input_stream() -> WireError {
+    let error = WireError::new(ErrorCode::NotWritable, "the channel was opened without an input stream");
+    error.with_hint("name one in `open`, as `input`")
 }
 
 impl State {

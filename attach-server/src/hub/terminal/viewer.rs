@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::super::connection::Connection;
 use super::super::size::Candidate;
 
-/// The keeper's channel for what a viewer types.
+/// The keeper's channel for what a viewer types and asks.
 #[derive(Debug)]
 pub(in crate::hub) struct InputChannel {
-    /// The stream's name, the same over the viewer's reconnects.
-    pub name: String,
+    /// The input stream's name, the same over the viewer's reconnects; absent where the viewer types nothing.
+    pub name: Option<String>,
     /// Its number.
     pub channel: u32,
     /// How far the stream had been written when it was opened.
