@@ -271,7 +271,8 @@ fn a_signal_that_does_not_exist_is_told_to_who_sent_it_and_to_nobody_else() {
     let mut complained = false;
     other.until("the exit", |event| match event {
         Event::Control(2, ServerMessage::Exit(status)) => {
-            Some(assert_eq!(status.signal.as_deref(), Some("SIGKILL")))
+            assert_eq!(status.signal.as_deref(), Some("SIGKILL"));
+            Some(())
         }
         event => {
             complained |= matches!(event, Event::Control(_, ServerMessage::Error(_)));
