@@ -1,4 +1,5 @@
 use std::process::Stdio;
+use std::time::Duration;
 
 use futures_util::SinkExt as _;
 use lap_attach_server::Server;
@@ -249,6 +250,9 @@ async fn becomes_full(way: Way) {
     assert!(ready(&url).await, "{way:?}");
     terminal.send(Message::text("echo mark-$((n+2))\r")).await.unwrap();
     until(&mut terminal, "mark-42").await;
+    // More than may still lie in a recording's last block.
+    terminal.send(Message::text("seq $((n*500))\r")).await.unwrap();
+    until(&mut terminal, "19999").await;
     let (status, text) = ask(&url, Method::POST, &sessions, json!({})).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{way:?}: {text}");
 
@@ -257,6 +261,23 @@ async fn becomes_full(way: Way) {
     assert_eq!(status, StatusCode::CREATED, "{way:?}: {text}");
     terminal.send(Message::text("echo mark-$((n+3))\r")).await.unwrap();
     until(&mut terminal, "mark-43").await;
+    let recorded = async {
+        loop {
+            let path = format!("{session}/recording");
+            let (status, cast) = ask(&url, Method::GET, &path, Value::Null).await;
+            if status == StatusCode::OK
+                && let Some((_, after)) = cast.split_once("it could not be written to disk")
+                && after.contains("mark-43")
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert!(
+        timeout(PATIENCE, recorded).await.is_ok(),
+        "{way:?}: the recording goes on, and says what is missing"
+    );
 
     disk.restart().await;
     url = disk.url().await;

@@ -3,7 +3,7 @@
 use lap_vt::{Limits, Terminal};
 use lap_wire::control::{ClientMessage, ServerMessage, Size};
 
-use crate::world::{Client, Event, World, interact, view};
+use crate::world::{Client, Event, World, interact, view, wait_for};
 
 fn exit_of(client: &mut Client, channel: u32) -> Option<i32> {
     client.until("the exit", |e| match e {
@@ -56,6 +56,32 @@ fn bytes_that_are_no_utf8_arrive_as_they_are_and_leave_the_recording_readable() 
         serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
     assert!(cast.contains('\u{fffd}') && cast.contains("\"x\", \"0\""), "{cast}");
+}
+
+#[test]
+fn the_recording_of_a_program_that_ends_in_a_flood_ends_with_its_last_screen() {
+    let mut world = World::new();
+    // More than is recorded at once, and faster than is recorded after that.
+    let script = "stty raw -echo; printf UP; read go; yes 0123456789abcdef | head -c 100000000; printf '\\nTHE END'; exit 7";
+    let session = world.session(script);
+    world.runtime.block_on(world.hub.record(session));
+    let mut client = world.connect();
+    client.open(1, interact(session, "keys"));
+    client.until_text(1, "UP");
+    wait_for("the recording has begun", || world.sessions.told.lock().unwrap().recording.then_some(()));
+    client.input(1, 0, b"\n");
+    assert_eq!(exit_of(&mut client, 1), Some(7));
+    let cast = wait_for("the end in the recording", || {
+        let cast = String::from_utf8(world.hub.recording(session).unwrap()).unwrap();
+        cast.contains("\"x\", \"7\"").then_some(cast)
+    });
+    world.stop_hub();
+    let events: Vec<(f64, String, String)> =
+        cast.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let [.., left_out, resize, screen, exit] = events.as_slice() else { panic!("{}", events.len()) };
+    let codes = [left_out, resize, screen, exit].map(|event| event.1.as_str());
+    assert_eq!(codes, ["m", "r", "o", "x"]);
+    assert!(screen.2.starts_with("\x1bc") && screen.2.contains("THE END"), "{screen:?}");
 }
 
 #[test]

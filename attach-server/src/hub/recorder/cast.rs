@@ -9,6 +9,8 @@ use lap_wire::control::Size;
 use lap_wire::flow::Since;
 use serde_json::json;
 
+use super::Gap;
+
 /// How much of a recording's end is read to find its last position: a flush writes one at the least this often.
 const TAIL: u64 = 4 * 1024 * 1024;
 /// What a position's line begins with; lines that begin with `#` are comments in asciicast v3.
@@ -94,6 +96,11 @@ impl Cast {
         self.last = Some(at);
         let line = format!("[{:.6}, {}, {}]", interval.as_secs_f64(), json!(code), json!(data));
         self.line(&line)
+    }
+
+    /// Says what is missing here, if anything is.
+    pub(super) fn left_out(&mut self, at: Instant, gap: Option<Gap>) -> io::Result<()> {
+        gap.map_or(Ok(()), |gap| self.event(at, "m", gap.mark()))
     }
 
     fn line(&mut self, line: &str) -> io::Result<()> {

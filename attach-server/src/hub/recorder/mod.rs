@@ -9,12 +9,12 @@ mod budget;
 mod cast;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use lap_wire::flow::Since;
 use super::metrics::HubMetrics;
 use budget::Budget;
 use cast::last_position;
-use writer::{Job, Writer};
+use writer::{Job, What, Writer};
 
 /// Disk one session's recording takes at most; the oldest half goes when it is full.
 pub const DEFAULT_MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -40,6 +40,10 @@ const MAX_JOBS: usize = 16 * 1024;
 const MAX_GATHERED: usize = 64 * 1024;
 /// How long less than that may be gathered.
 pub(super) const GATHER: Duration = Duration::from_millis(200);
+
+/// After a recording could not be written it is tried again this much later: room comes back slowly, and each try takes
+/// a snapshot from the keeper.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Where recordings are, and how large each may become.
 #[derive(Clone, Debug)]
@@ -114,7 +118,12 @@ impl Recordings {
         fs::create_dir_all(&config.directory)?;
         let (jobs, waiting) = sync_channel(MAX_JOBS);
         let queued = Arc::new(AtomicUsize::new(0));
-        let writer = Writer { config: config.clone(), queued: queued.clone(), open: HashMap::new() };
+        let writer = Writer {
+            config: config.clone(),
+            queued: queued.clone(),
+            open: HashMap::new(),
+            broken: HashSet::new(),
+        };
         let thread = std::thread::Builder::new()
             .name("lap-recorder".to_owned())
             .spawn(move || writer.run(&waiting))?;
@@ -127,18 +136,58 @@ impl Recordings {
 
     pub(super) fn recorder(&self, session: SessionId, position: Option<Since>) -> Recorder {
         Recorder {
-            session,
+            tape: Arc::new(Tape { session, failed: AtomicBool::new(false) }),
             recordings: self.clone(),
             position,
             gathered: Gathered::default(),
+            recorded: None,
             budget: Budget::new(Instant::now()),
             paused: false,
+            retry_at: None,
             looked_after: false,
             needs_snapshot: false,
-            gap: false,
-            ended: false,
+            gap: None,
+            exit: Exit::None,
         }
     }
+}
+
+/// A terminal's recording, as recorder and writer both know it.
+pub(super) struct Tape {
+    session: SessionId,
+    /// Set by the writer when something could not be written: nothing is from there on, until the next snapshot.
+    failed: AtomicBool,
+}
+
+/// Why output is missing in a recording.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Gap {
+    /// More came than is recorded.
+    TooFast,
+    /// The disk did not take it.
+    NotWritten,
+    /// The server did not get it from the sandbox.
+    NotReceived,
+}
+
+impl Gap {
+    /// The mark that stands in its place.
+    fn mark(self) -> &'static str {
+        match self {
+            Gap::TooFast => "output left out: it came faster than is recorded",
+            Gap::NotWritten => "output left out: it could not be written to disk",
+            Gap::NotReceived => "output left out: it did not come from the sandbox",
+        }
+    }
+}
+
+/// The program's end on its way into the recording.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Exit {
+    None,
+    /// It comes after the snapshot that is waited for.
+    Pending(i32),
+    Recorded,
 }
 
 /// Output and when it came.
@@ -176,26 +225,33 @@ pub(super) enum Needs {
 
 /// One terminal's way into its recording.
 pub(super) struct Recorder {
-    session: SessionId,
+    tape: Arc<Tape>,
     recordings: Recordings,
     /// How far the recording found on disk goes.
     position: Option<Since>,
     gathered: Gathered,
+    /// The offset behind what is recorded, once anything is.
+    recorded: Option<u64>,
     budget: Budget,
-    /// Set while nothing is recorded, since too much came.
+    /// Set while nothing is recorded, since too much came or it could not be written.
     paused: bool,
+    /// When to try again after it could not be written.
+    retry_at: Option<Instant>,
     /// Set while [`Recorder::look_again`] is to come.
     looked_after: bool,
     /// Set while the recording can only go on with a snapshot.
     needs_snapshot: bool,
-    gap: bool,
-    ended: bool,
+    /// What is to be told before that snapshot.
+    gap: Option<Gap>,
+    exit: Exit,
 }
 
 impl Recorder {
     /// Whether the recording goes on with the very next byte; otherwise it needs a snapshot first.
     pub(super) fn continues(&mut self, epoch: Epoch, size_generation: u32, offset: u64) -> bool {
-        let continues = self.position.take() == Some(Since { epoch, offset, size_generation });
+        let position = self.position.take();
+        let continues = position == Some(Since { epoch, offset, size_generation });
+        self.recorded = position.filter(|since| since.epoch == epoch).map(|since| since.offset);
         self.needs_snapshot = !continues;
         continues
     }
@@ -210,22 +266,46 @@ impl Recorder {
         if self.paused || bytes.is_empty() {
             return Needs::Nothing;
         }
+        if self.tape.failed.load(Ordering::Relaxed) {
+            return self.give_up_for_now();
+        }
         if self.needs_snapshot {
             return Needs::Snapshot;
+        }
+        if self.recorded.is_some_and(|end| end != offset) {
+            return self.lost(Gap::NotReceived);
         }
         let now = Instant::now();
         if !self.budget.take(bytes.len(), now) {
             self.hand_on();
-            (self.paused, self.gap, self.needs_snapshot) = (true, true, true);
+            self.paused = true;
+            self.lost(Gap::TooFast);
             return self.needs_time();
         }
         self.gathered.bytes.extend_from_slice(bytes);
         self.gathered.pieces.push((now, self.gathered.bytes.len()));
         self.gathered.end = offset + bytes.len() as u64;
+        self.recorded = Some(self.gathered.end);
         if self.gathered.bytes.len() >= MAX_GATHERED {
             self.hand_on();
         }
         if self.needs_snapshot { Needs::Snapshot } else { self.needs_time() }
+    }
+
+    /// Something is missing from here on, up to the next snapshot.
+    fn lost(&mut self, why: Gap) -> Needs {
+        self.gap.get_or_insert(why);
+        self.needs_snapshot = true;
+        Needs::Snapshot
+    }
+
+    /// The writer could not write: later is early enough to try again.
+    fn give_up_for_now(&mut self) -> Needs {
+        self.gathered = Gathered::default();
+        self.paused = true;
+        self.retry_at = Some(Instant::now() + RETRY);
+        self.lost(Gap::NotWritten);
+        self.needs_time()
     }
 
     fn needs_time(&mut self) -> Needs {
@@ -234,9 +314,16 @@ impl Recorder {
 
     /// Some time has passed.
     pub(super) fn look_again(&mut self) -> Needs {
+        if !self.paused && self.tape.failed.load(Ordering::Relaxed) {
+            self.give_up_for_now();
+        }
         self.hand_on();
         if self.paused {
-            self.paused = !self.budget.has_recovered(Instant::now());
+            let now = Instant::now();
+            self.paused = !self.budget.has_recovered(now) || self.retry_at.is_some_and(|at| now < at);
+            if !self.paused {
+                self.retry_at = None;
+            }
         }
         self.looked_after = self.paused;
         match (self.paused, self.needs_snapshot) {
@@ -253,9 +340,8 @@ impl Recorder {
         }
         let gathered = std::mem::take(&mut self.gathered);
         let bytes = gathered.bytes.len();
-        if !self.push(Job::Output { session: self.session, gathered }, bytes) {
-            self.gap = true;
-            self.needs_snapshot = true;
+        if !self.push(What::Output(gathered), bytes) {
+            self.lost(Gap::TooFast);
             self.recordings.metrics.recorder_gaps.add(1);
         }
     }
@@ -273,35 +359,59 @@ impl Recorder {
             return;
         }
         self.hand_on();
+        if self.recorded.is_some_and(|end| end < offset) {
+            self.gap.get_or_insert(Gap::NotReceived);
+        }
         let since = Since { epoch, offset, size_generation };
-        let (session, at, gap) = (self.session, Instant::now(), self.gap);
-        let job = Job::Snapshot { session, at, since, size, bytes: bytes.to_vec(), gap };
-        let written = self.push(job, bytes.len());
-        self.gap &= !written;
+        let what = What::Snapshot { at: Instant::now(), since, size, bytes: bytes.to_vec(), gap: self.gap };
+        // Before the writer can say of this very one that it could not be written.
+        self.tape.failed.store(false, Ordering::Relaxed);
+        let written = self.push(what, bytes.len());
+        if written {
+            (self.gap, self.recorded) = (None, Some(offset));
+        }
         self.needs_snapshot = !written;
+        if let Exit::Pending(code) = self.exit {
+            self.record_exit(code);
+        }
     }
 
     /// The terminal has a new size; a snapshot follows.
     pub(super) fn resized(&mut self, size: Size) {
         self.hand_on();
-        self.push(Job::Resized { session: self.session, at: Instant::now(), size }, 0);
+        self.push(What::Resized { at: Instant::now(), size }, 0);
     }
 
-    /// The program has ended.
-    pub(super) fn exited(&mut self, status: &ExitStatus) {
-        if !std::mem::replace(&mut self.ended, true) {
-            self.hand_on();
-            let code = status.code.unwrap_or(-1);
-            self.push(Job::Exited { session: self.session, at: Instant::now(), code }, 0);
+    /// The program has ended. What was left out before is followed by the last screen at least.
+    pub(super) fn exited(&mut self, status: &ExitStatus) -> Needs {
+        if self.exit != Exit::None {
+            return Needs::Nothing;
         }
+        self.hand_on();
+        let code = status.code.unwrap_or(-1);
+        if self.tape.failed.load(Ordering::Relaxed) {
+            self.lost(Gap::NotWritten);
+        }
+        if self.needs_snapshot {
+            self.paused = false;
+            self.exit = Exit::Pending(code);
+            return Needs::Snapshot;
+        }
+        self.record_exit(code);
+        Needs::Nothing
     }
 
-    fn push(&self, job: Job, bytes: usize) -> bool {
+    fn record_exit(&mut self, code: i32) {
+        self.exit = Exit::Recorded;
+        self.push(What::Exited { at: Instant::now(), code, gap: self.gap }, 0);
+    }
+
+    fn push(&self, what: What, bytes: usize) -> bool {
         let queued = &self.recordings.queued;
         if queued.load(Ordering::Relaxed) + bytes > MAX_QUEUED {
             return false;
         }
-        match self.recordings.jobs.try_send(job) {
+        match self.recordings.jobs.try_send(Job { tape: self.tape.clone(), what }) {
             Ok(()) => {
                 queued.fetch_add(bytes, Ordering::Relaxed);
                 true
@@ -314,161 +424,13 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.hand_on();
-        self.push(Job::Finished { session: self.session }, 0);
+        // The sandbox has gone before it gave its last screen.
+        if let Exit::Pending(code) = self.exit {
+            self.record_exit(code);
+        }
+        self.push(What::Finished, 0);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::OpenOptions;
-    use std::io::Write;
-
-    use super::budget::{BURST, RATE};
-    use super::*;
-
-    fn events(cast: &[u8]) -> Vec<(String, String)> {
-        let text = std::str::from_utf8(cast).unwrap();
-        let mut lines = text.lines().filter(|l| !l.starts_with('#'));
-        let header: serde_json::Value = serde_json::from_str(lines.next().unwrap()).unwrap();
-        assert_eq!(header["version"], 3);
-        lines
-            .map(|l| serde_json::from_str::<(f64, String, String)>(l).unwrap())
-            .map(|(_, c, d)| (c, d))
-            .collect()
-    }
-
-    fn printed(cast: &[u8]) -> String {
-        events(cast).into_iter().filter(|(code, _)| code == "o").map(|(_, data)| data).collect()
-    }
-
-    const EPOCH: Epoch = Epoch(7);
-
-    #[test]
-    fn a_recording_has_what_was_printed_whatever_way_it_was_cut() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: DEFAULT_MAX_BYTES };
-        let session = SessionId::new();
-        let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
-        let mut recorder = recordings.recorder(session, None);
-        assert!(!recorder.continues(EPOCH, 0, 0));
-        recorder.snapshot(EPOCH, 0, 0, Size::default(), b"\x1bc");
-        let text = "héllo 漢字 🎉\r\n";
-        for (i, byte) in text.bytes().enumerate() {
-            assert_ne!(recorder.output(i as u64, &[byte]), Needs::Snapshot);
-        }
-        recorder.exited(&ExitStatus { code: Some(3), signal: None, at_ms: 0 });
-        drop((recorder, recordings));
-        thread.join().unwrap();
-        let cast = config.read(session).unwrap();
-        assert_eq!(printed(&cast), format!("\x1bc{text}"));
-        assert_eq!(events(&cast).last().unwrap(), &("x".to_owned(), "3".to_owned()));
-        assert_eq!(config.position(session).unwrap().offset, text.len() as u64);
-    }
-
-    #[test]
-    fn after_a_crash_it_goes_on_at_its_last_position_with_nothing_lost_or_doubled() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: DEFAULT_MAX_BYTES };
-        let session = SessionId::new();
-        let stream: Vec<u8> = (0..40_000u32).flat_map(|n| format!("{n} ü\r\n").into_bytes()).collect();
-        let (mut at, mut lives) = (0, 0);
-        while at < stream.len() {
-            let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
-            let position = config.position(session);
-            let mut recorder = recordings.recorder(session, position);
-            // The keeper gives again what came after the position.
-            at = position.map_or(0, |p| p.offset as usize);
-            if !recorder.continues(EPOCH, 0, at as u64) {
-                recorder.snapshot(EPOCH, 0, 0, Size::default(), b"");
-            }
-            let until = (at + 100_003).min(stream.len());
-            for piece in stream[at..until].chunks(977) {
-                recorder.output(at as u64, piece);
-                at += piece.len();
-            }
-            drop((recorder, recordings));
-            thread.join().unwrap();
-            if lives % 2 == 0 && at < stream.len() {
-                // A server that is killed leaves lines behind its last position, the last one torn.
-                let mut file = OpenOptions::new().append(true).open(config.current(session)).unwrap();
-                file.write_all(b"[0.1, \"o\", \"never marked\"]\n[0.1, \"o\", \"torn").unwrap();
-            }
-            lives += 1;
-        }
-        assert!(lives > 3);
-        assert_eq!(printed(&config.read(session).unwrap()).as_bytes(), stream);
-    }
-
-    #[test]
-    fn of_a_flood_the_beginning_is_recorded_and_what_follows_its_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: DEFAULT_MAX_BYTES };
-        let session = SessionId::new();
-        let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
-        let mut recorder = recordings.recorder(session, None);
-        recorder.continues(EPOCH, 0, 0);
-        recorder.snapshot(EPOCH, 0, 0, Size::default(), b"");
-        let began = Instant::now();
-        let (flood, mut at) = ("0123456789abcde\n".repeat(4096), 0);
-        let mut paused = false;
-        // The writer has taken what it was given: what is left out here is so for coming too fast and for nothing else.
-        let written = || {
-            let deadline = Instant::now() + Duration::from_secs(60);
-            while recordings.queued.load(Ordering::Relaxed) > 0 {
-                assert!(Instant::now() < deadline, "the writer does not write");
-                std::thread::yield_now();
-            }
-        };
-        // As much as it takes: a slow machine floods slowly.
-        for piece in 0..16 * 1024 {
-            if piece % 64 == 0 {
-                written();
-            }
-            recorder.output(at, flood.as_bytes());
-            at += flood.len() as u64;
-            if paused {
-                break;
-            }
-            paused |= recorder.paused;
-            assert!(!paused || !recorder.wants_snapshot(), "no snapshot is asked for while it floods");
-        }
-        assert!(paused);
-        // A quarter for what the format adds.
-        let most = (BURST + RATE * (began.elapsed().as_secs() + 1)) * 5 / 4;
-        assert_eq!(recorder.look_again(), Needs::Time);
-        recorder.snapshot(EPOCH, at, 1, Size::default(), b"too early");
-        recorder.budget = Budget::new(Instant::now());
-        written();
-        assert_eq!(recorder.look_again(), Needs::Snapshot);
-        recorder.snapshot(EPOCH, at, 1, Size::default(), b"the screen");
-        recorder.output(at, b" and on");
-        drop((recorder, recordings));
-        thread.join().unwrap();
-        let cast = config.read(session).unwrap();
-        assert!((cast.len() as u64) < most, "{} of {most}", cast.len());
-        assert!(events(&cast).iter().any(|(code, text)| code == "m" && text.contains("left out")));
-        assert!(printed(&cast).ends_with("the screen and on"));
-    }
-
-    #[test]
-    fn a_recording_stays_within_its_bound_and_keeps_the_newest() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: 200_000 };
-        let session = SessionId::new();
-        let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
-        let mut recorder = recordings.recorder(session, None);
-        recorder.continues(EPOCH, 0, 0);
-        recorder.snapshot(EPOCH, 0, 0, Size::default(), b"");
-        let mut at = 0;
-        for n in (0..20_000).step_by(20) {
-            let lines: String = (n..n + 20).map(|n| format!("line {n}\r\n")).collect();
-            recorder.output(at, lines.as_bytes());
-            at += lines.len() as u64;
-        }
-        drop((recorder, recordings));
-        thread.join().unwrap();
-        let cast = config.read(session).unwrap();
-        assert!(cast.len() < 250_000, "{}", cast.len());
-        assert!(printed(&cast).ends_with("line 19998\r\nline 19999\r\n"));
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The one thread that writes recordings.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -12,7 +12,7 @@ use lap_wire::control::Size;
 use lap_wire::flow::Since;
 
 use super::cast::Cast;
-use super::{Gathered, RecordingConfig};
+use super::{Gap, Gathered, RecordingConfig, Tape};
 
 /// How long what was printed may stay unwritten.
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
@@ -22,20 +22,34 @@ const POSITION_EVERY: usize = 1024 * 1024;
 /// By how much the writer gives way to everything else; it still gets about a tenth of a busy core.
 const NICE: i32 = 10;
 
-/// What is to be written.
-pub(super) enum Job {
-    Output { session: SessionId, gathered: Gathered },
-    Snapshot { session: SessionId, at: Instant, since: Since, size: Size, bytes: Vec<u8>, gap: bool },
-    Resized { session: SessionId, at: Instant, size: Size },
-    Exited { session: SessionId, at: Instant, code: i32 },
-    Finished { session: SessionId },
+/// Something to be written.
+pub(super) struct Job {
+    pub(super) tape: Arc<Tape>,
+    pub(super) what: What,
+}
+
+/// What it is.
+pub(super) enum What {
+    Output(Gathered),
+    Snapshot { at: Instant, since: Since, size: Size, bytes: Vec<u8>, gap: Option<Gap> },
+    Resized { at: Instant, size: Size },
+    Exited { at: Instant, code: i32, gap: Option<Gap> },
+    Finished,
+}
+
+/// A recording that is being written.
+pub(super) struct Open {
+    tape: Arc<Tape>,
+    cast: Cast,
 }
 
 /// See the module.
 pub(super) struct Writer {
     pub(super) config: RecordingConfig,
     pub(super) queued: Arc<AtomicUsize>,
-    pub(super) open: HashMap<SessionId, Cast>,
+    pub(super) open: HashMap<SessionId, Open>,
+    /// Recordings that end with a hole, until a snapshot follows.
+    pub(super) broken: HashSet<SessionId>,
 }
 
 impl Writer {
@@ -62,35 +76,49 @@ impl Writer {
     }
 
     fn flush(&mut self) {
-        self.open.retain(|session, cast| match cast.mark() {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(%session, %error, "recording given up");
-                false
-            }
-        });
-    }
-
-    fn take(&mut self, job: Job) {
-        let (session, bytes) = match &job {
-            Job::Output { session, gathered } => (*session, gathered.bytes.len()),
-            Job::Snapshot { session, bytes, .. } => (*session, bytes.len()),
-            Job::Resized { session, .. } | Job::Exited { session, .. } | Job::Finished { session } => {
-                (*session, 0)
-            }
-        };
-        self.queued.fetch_sub(bytes, Ordering::Relaxed);
-        if let Err(error) = self.write(job) {
-            tracing::error!(%session, %error, "recording given up");
-            self.open.remove(&session);
+        let mark = |open: &mut Open| open.cast.mark().err().map(|error| (open.tape.clone(), error));
+        let failed: Vec<_> = self.open.values_mut().filter_map(mark).collect();
+        for (tape, error) in failed {
+            self.failed(&tape, &error);
         }
     }
 
-    fn write(&mut self, job: Job) -> io::Result<()> {
-        match job {
-            Job::Output { session, gathered } => {
+    fn take(&mut self, Job { tape, what }: Job) {
+        let bytes = match &what {
+            What::Output(gathered) => gathered.bytes.len(),
+            What::Snapshot { bytes, .. } => bytes.len(),
+            What::Resized { .. } | What::Exited { .. } | What::Finished => 0,
+        };
+        self.queued.fetch_sub(bytes, Ordering::Relaxed);
+        // After a hole only a snapshot can follow, or the end.
+        let goes_on = matches!(what, What::Snapshot { .. } | What::Exited { .. } | What::Finished);
+        if self.broken.contains(&tape.session) && !goes_on {
+            return;
+        }
+        let heals = matches!(what, What::Snapshot { .. } | What::Finished);
+        match self.write(&tape, what) {
+            Ok(()) if heals => drop(self.broken.remove(&tape.session)),
+            Ok(()) => {}
+            Err(error) => self.failed(&tape, &error),
+        }
+    }
+
+    /// What was not written is a hole: the recorder is told, and nothing goes behind it but what marks it.
+    fn failed(&mut self, tape: &Tape, error: &io::Error) {
+        self.open.remove(&tape.session);
+        // The first time is the one to log: what follows is told in the recording.
+        if self.broken.insert(tape.session) {
+            tracing::error!(session = %tape.session, %error, "a recording cannot be written: it goes on once it can");
+        }
+        tape.failed.store(true, Ordering::Relaxed);
+    }
+
+    fn write(&mut self, tape: &Arc<Tape>, what: What) -> io::Result<()> {
+        let hole = self.broken.contains(&tape.session).then_some(Gap::NotWritten);
+        match what {
+            What::Output(gathered) => {
                 let half = self.config.max_bytes / 2;
-                let Some(cast) = self.resumed(session)? else { return Ok(()) };
+                let Some(cast) = self.resumed(tape)? else { return Ok(()) };
                 for (at, bytes) in gathered.pieces() {
                     cast.output(at, bytes)?;
                 }
@@ -102,39 +130,38 @@ impl Writer {
                 }
                 // Without a snapshot to begin the next half with, this one goes on for a while.
                 if cast.written > half {
-                    self.rotate(session)?;
+                    self.rotate(tape)?;
                 }
             }
-            Job::Snapshot { session, at, since, size, bytes, gap } => {
-                if self.resumed(session)?.is_none() {
-                    let cast = Cast::create(&self.config.current(session), size)?;
-                    self.open.insert(session, cast);
+            What::Snapshot { at, since, size, bytes, gap } => {
+                if self.resumed(tape)?.is_none() {
+                    let cast = Cast::create(&self.config.current(tape.session), size)?;
+                    self.open.insert(tape.session, Open { tape: tape.clone(), cast });
                 }
-                let Some(cast) = self.open.get_mut(&session) else { return Ok(()) };
-                if gap {
-                    cast.event(at, "m", "output left out: it came faster than is recorded")?;
-                }
+                let Some(Open { cast, .. }) = self.open.get_mut(&tape.session) else { return Ok(()) };
                 cast.partial.clear();
+                cast.left_out(at, gap.or(hole))?;
                 cast.event(at, "r", &format!("{}x{}", size.cols, size.rows))?;
                 cast.output(at, &bytes)?;
                 cast.since = Some(since);
                 cast.mark()?;
             }
-            Job::Resized { session, at, size } => {
-                if let Some(cast) = self.resumed(session)? {
+            What::Resized { at, size } => {
+                if let Some(cast) = self.resumed(tape)? {
                     cast.event(at, "r", &format!("{}x{}", size.cols, size.rows))?;
                     cast.since = None;
                 }
             }
-            Job::Exited { session, at, code } => {
-                if let Some(cast) = self.resumed(session)? {
+            What::Exited { at, code, gap } => {
+                if let Some(cast) = self.resumed(tape)? {
+                    cast.left_out(at, gap.or(hole))?;
                     cast.event(at, "x", &code.to_string())?;
                     cast.mark()?;
                 }
             }
-            Job::Finished { session } => {
-                if let Some(mut cast) = self.open.remove(&session) {
-                    cast.mark()?;
+            What::Finished => {
+                if let Some(mut open) = self.open.remove(&tape.session) {
+                    open.cast.mark()?;
                 }
             }
         }
@@ -142,26 +169,26 @@ impl Writer {
     }
 
     /// The session's recording, gone on with where an earlier server left it.
-    fn resumed(&mut self, session: SessionId) -> io::Result<Option<&mut Cast>> {
-        if !self.open.contains_key(&session)
-            && let Some(cast) = Cast::resume(&self.config.current(session))?
+    fn resumed(&mut self, tape: &Arc<Tape>) -> io::Result<Option<&mut Cast>> {
+        if !self.open.contains_key(&tape.session)
+            && let Some(cast) = Cast::resume(&self.config.current(tape.session))?
         {
-            self.open.insert(session, cast);
+            self.open.insert(tape.session, Open { tape: tape.clone(), cast });
         }
-        Ok(self.open.get_mut(&session))
+        Ok(self.open.get_mut(&tape.session).map(|open| &mut open.cast))
     }
 
     /// The older half goes, this half becomes the older one.
-    fn rotate(&mut self, session: SessionId) -> io::Result<()> {
-        let Some(mut cast) = self.open.remove(&session) else { return Ok(()) };
+    fn rotate(&mut self, tape: &Arc<Tape>) -> io::Result<()> {
+        let Some(Open { mut cast, .. }) = self.open.remove(&tape.session) else { return Ok(()) };
         cast.mark()?;
-        fs::rename(self.config.current(session), self.config.older(session))?;
-        let mut next = Cast::create(&self.config.current(session), Size::default())?;
+        fs::rename(self.config.current(tape.session), self.config.older(tape.session))?;
+        let mut next = Cast::create(&self.config.current(tape.session), Size::default())?;
         next.since = cast.since;
         next.last = cast.last;
         next.partial = cast.partial;
         next.mark()?;
-        self.open.insert(session, next);
+        self.open.insert(tape.session, Open { tape: tape.clone(), cast: next });
         Ok(())
     }
 }

@@ -450,7 +450,7 @@ impl State {
     }
 
     /// Asks the keeper for a snapshot if somebody waits for one that is not already on its way.
-    fn ask_for_snapshot(&mut self) {
+    pub(super) fn ask_for_snapshot(&mut self) {
         if self.flow.asked.is_some() {
             return;
         }

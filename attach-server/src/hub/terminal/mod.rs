@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use super::Hub;
 use super::directory::{Directory, Location};
 use super::metrics::{Census, HubMetrics, Stopwatch};
-use super::recorder::Recorder;
+use super::recorder::{Needs, Recorder};
 use super::size::{self, Candidate};
 use super::upstream::Upstream;
 pub(super) use viewer::{InputChannel, NewViewer, Viewer};
@@ -466,8 +466,8 @@ impl Terminal {
             ServerMessage::Exit(status) => {
                 let mut state = self.state.borrow_mut();
                 state.exit = Some(status.clone());
-                if let Some(recorder) = &mut state.recorder {
-                    recorder.exited(&status);
+                if state.recorder.as_mut().map(|recorder| recorder.exited(&status)) == Some(Needs::Snapshot) {
+                    state.ask_for_snapshot();
                 }
                 state.resume_all();
                 if let Some(directory) = self.directory() {
