@@ -322,7 +322,7 @@ impl Connection {
         let channels = std::mem::take(&mut self.state.borrow_mut().channels);
         for channel in channels.into_values() {
             if let Channel::Open { terminal, viewer } = channel {
-                terminal.detach(viewer, true);
+                terminal.detach(viewer);
             }
         }
         tracing::debug!(connection = self.id, code, reason, "connection ended");

@@ -161,7 +161,7 @@ fn control(connection: &Rc<Connection>, channel: u32, message: ClientMessage) ->
         }
         ClientMessage::Close => {
             if let Some(Channel::Open { terminal, viewer }) = connection.remove_channel(channel) {
-                terminal.detach(viewer, false);
+                terminal.detach(viewer);
             }
         }
         ClientMessage::Responder { .. } => {

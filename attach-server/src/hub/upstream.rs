@@ -32,6 +32,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 enum Target {
     /// A terminal's output.
     Terminal(Weak<Terminal>),
+    /// What a viewer that came back has missed of a terminal's output.
+    CatchUp(Weak<Terminal>, u64),
     /// The acknowledgements of a viewer's input.
     Input(Weak<Terminal>, u64),
 }
@@ -116,6 +118,21 @@ impl Upstream {
         self.open(Target::Input(Rc::downgrade(terminal), viewer), open, |_| {}).await
     }
 
+    /// Opens a channel for what a viewer has missed; the terminal is told the answer.
+    pub(super) fn open_catch_up(&self, terminal: &Rc<Terminal>, viewer: u64, open: Open) -> u32 {
+        let channel = self.reserve(Target::CatchUp(Rc::downgrade(terminal), viewer));
+        self.control(channel, &ClientMessage::Open(open));
+        channel
+    }
+
+    fn reserve(&self, target: Target) -> u32 {
+        let mut state = self.state.borrow_mut();
+        let channel = state.next_channel;
+        state.next_channel += 1;
+        state.targets.insert(channel, target);
+        channel
+    }
+
     async fn open(
         &self,
         target: Target,
@@ -123,17 +140,11 @@ impl Upstream {
         bind: impl FnOnce(u32),
     ) -> Result<(u32, Opened), WireError> {
         let (answer, answered) = oneshot::channel();
-        let channel = {
-            let mut state = self.state.borrow_mut();
-            if state.outlet.is_none() {
-                return Err(self.lost());
-            }
-            let channel = state.next_channel;
-            state.next_channel += 1;
-            state.targets.insert(channel, target);
-            state.opening.insert(channel, answer);
-            channel
-        };
+        if !self.is_open() {
+            return Err(self.lost());
+        }
+        let channel = self.reserve(target);
+        self.state.borrow_mut().opening.insert(channel, answer);
         // Before the keeper can say anything about it.
         bind(channel);
         self.control(channel, &ClientMessage::Open(open));
@@ -317,6 +328,17 @@ impl Upstream {
                     _ => {}
                 }
             }
+            Target::CatchUp(terminal, viewer) => match (terminal.upgrade(), frame.kind) {
+                (None, _) => self.close(frame.channel.0),
+                (Some(terminal), FrameType::Output) => {
+                    terminal.catch_up_output(viewer, frame.channel.0, frame.offset, frame.payload);
+                }
+                (Some(terminal), FrameType::Control) => match from_payload(frame.payload) {
+                    Ok(message) => terminal.catch_up_message(viewer, frame.channel.0, &message),
+                    Err(error) => self.misunderstood(&error),
+                },
+                _ => {}
+            },
             Target::Input(terminal, viewer) => match frame.kind {
                 FrameType::InputAck => {
                     if let Some(terminal) = terminal.upgrade() {
@@ -347,10 +369,12 @@ impl Upstream {
             }
             Ok(ServerMessage::Error(error)) if self.answer_error(frame.channel.0, &error) => {}
             Ok(message) => terminal.upstream_message(message),
-            Err(error) => {
-                tracing::warn!(sandbox = %self.sandbox, %error, "a keeper's message was not understood");
-            }
+            Err(error) => self.misunderstood(&error),
         }
+    }
+
+    fn misunderstood(&self, error: &impl std::fmt::Display) {
+        tracing::warn!(sandbox = %self.sandbox, %error, "a keeper's message was not understood");
     }
 
     fn answer(&self, channel: u32, answer: Result<ServerMessage, WireError>) {

@@ -1,12 +1,14 @@
-//! Programs killed on purpose while somebody is attached.
+//! Programs killed on purpose while somebody is attached: a server, a keeper.
 
 use lap_platform::client::attach::{
-    AttachClient, ChannelEvent, ChannelSpec, Command, Credentials, Endpoint, Event, new_channel,
+    AttachClient, ChannelEvent, ChannelSpec, Command, Credentials, Endpoint, Event, Link, new_channel,
 };
 use lap_wire::control::Mode;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::{AGENTS, Api, KEY, PATIENCE, SESSIONS};
+use crate::startup::{http, started};
+use crate::support::{AGENTS, Api, Home, KEY, PATIENCE, SESSIONS};
 
 fn endpoint(url: &str) -> Endpoint {
     Endpoint {
@@ -15,6 +17,91 @@ fn endpoint(url: &str) -> Endpoint {
         socket: None,
         same_machine: false,
     }
+}
+
+/// A session of the shell at a server that is another process.
+async fn ready_session(url: &str) -> String {
+    let post = |path: String, body: Value| {
+        let request = http().post(format!("{url}{path}")).bearer_auth(KEY).json(&body);
+        async move { request.send().await.unwrap().json::<Value>().await.unwrap() }
+    };
+    let agent =
+        post(AGENTS.to_owned(), json!({ "name": "counter", "model": "m", "harness_id": "shell" })).await;
+    let session = post(format!("{AGENTS}/{}/session", agent["id"].as_str().unwrap()), json!({})).await;
+    let id = session["id"].as_str().unwrap().to_owned();
+    let ready = async {
+        loop {
+            let answer = http().get(format!("{url}{SESSIONS}/{id}")).bearer_auth(KEY).send().await.unwrap();
+            if answer.json::<Value>().await.unwrap()["status"] == "ready" {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, ready).await.unwrap();
+    id
+}
+
+/// A stream in which every byte has its place, through a server that is killed again and again in the middle of it: the
+/// viewer comes back by itself, and has each byte once.
+#[tokio::test]
+async fn a_counting_stream_is_exact_over_servers_killed_while_it_flows() {
+    const LAST: u32 = 200_000;
+    let dir = Home::new();
+    let mut running = started(&dir, &[]).await;
+    let port = running.url.rsplit(':').next().unwrap().to_owned();
+    let id = ready_session(&running.url).await;
+    let mut client = AttachClient::to("test", endpoint(&running.url));
+    let channel = new_channel();
+    client.command(Command::Open { channel, spec: ChannelSpec::new(id, Mode::Interact) }).unwrap();
+    let count = format!(
+        "stty -opost -echo; printf 'BE''GIN'; for i in $(seq 1000 1000 {LAST}); do seq $((i-999)) $i; sleep 0.01; \
+         done; echo END\r"
+    );
+    client.command(Command::Input { channel, bytes: count.into(), reply: false }).unwrap();
+
+    let (mut text, mut at, mut began, mut kills, mut reconnects) = (Vec::new(), None, false, 0, 0);
+    let reading = async {
+        // The prompt may have come in the same piece.
+        while !text[text.len().saturating_sub(100)..].windows(4).any(|window| window == b"END\n") {
+            match client.next().await {
+                Event::Channel(_, ChannelEvent::Output { offset, bytes }) => {
+                    assert!(at.is_none_or(|at| at == offset), "a hole or a repetition at {offset}");
+                    at = Some(offset + bytes.len() as u64);
+                    text.extend_from_slice(&bytes);
+                    // Looked for only until it is found: a slow reader is skipped ahead, as it should be.
+                    if !began && let Some(found) = text.windows(5).position(|window| window == b"BEGIN") {
+                        text.drain(..found + 5);
+                        began = true;
+                    }
+                    client.command(Command::Processed { channel, offset: at.unwrap() }).unwrap();
+                    if began && kills < 3 && text.len() > (kills + 1) * 200_000 {
+                        running.child.kill().await.unwrap();
+                        running = started(&dir, &[("PORT", &port)]).await;
+                        kills += 1;
+                    }
+                }
+                Event::Channel(_, ChannelEvent::Snapshot { offset, .. }) => {
+                    assert!(
+                        !began,
+                        "a snapshot at {offset} after {kills} kills, where every byte was there from {at:?}"
+                    );
+                    client.command(Command::Processed { channel, offset }).unwrap();
+                }
+                Event::Channel(_, ChannelEvent::Skipped { from, to }) => panic!("{from}..{to} is left out"),
+                Event::Channel(_, ChannelEvent::Closed { reason }) => panic!("closed: {reason}"),
+                Event::Link(Link::Reconnecting { .. }) => reconnects += 1,
+                Event::Link(Link::Refused { error }) => panic!("{error:?}"),
+                _ => {}
+            }
+        }
+    };
+    let done = timeout(2 * PATIENCE, reading).await;
+    let numbers: Vec<u32> =
+        String::from_utf8(text).unwrap().lines().filter_map(|line| line.parse().ok()).collect();
+    assert!(done.is_ok(), "it stopped at {:?}", numbers.last());
+    assert_eq!(numbers, (1..=LAST).collect::<Vec<_>>());
+    assert_eq!(kills, 3);
+    assert!(reconnects >= 3);
 }
 
 #[tokio::test]

@@ -26,14 +26,14 @@ fn binary(dir: &Home, settings: &[(&str, &str)], arguments: &[&str]) -> Command 
 }
 
 /// A running server: the process, its address, and what it has logged.
-struct Running {
-    child: Child,
-    url: String,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) url: String,
     log: JoinSet<String>,
 }
 
 /// Starts it and waits until it says that it listens.
-async fn started(dir: &Home, settings: &[(&str, &str)]) -> Running {
+pub(crate) async fn started(dir: &Home, settings: &[(&str, &str)]) -> Running {
     let mut child = binary(dir, settings, &[]).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut seen = String::new();
@@ -73,7 +73,7 @@ impl Running {
     }
 }
 
-fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     // Installs the process's cryptography, without which no client can be built.
     lap_platform::client::Client::new("http://127.0.0.1", None).unwrap();
     reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap()

@@ -84,6 +84,59 @@ fn a_viewer_that_reconnects_gets_the_very_next_byte_and_misses_none() {
 }
 
 #[test]
+fn who_was_away_gets_what_the_keeper_still_has_and_else_a_snapshot() {
+    // The keeper has 4 MiB; a line is 8 bytes. The one who stays takes everything, so that the hub has nothing left.
+    for (lines, expected) in [(400_000, How::Exact), (800_000, How::Snapshot)] {
+        let world = World::new();
+        let session = world.session(&format!(
+            "stty -opost -echo; printf BEGIN; read go; seq -f %07.0f 1 {lines}; printf END; read stop"
+        ));
+        let mut stays = world.connect();
+        stays.open(1, interact(session, "keys"));
+        stays.until_text(1, "BEGIN");
+        let mut leaves = world.connect();
+        leaves.open(1, view(session));
+        let (epoch, at, _, size_generation) = opened(&mut leaves, 1);
+        leaves.until_ready(1);
+        drop(leaves);
+        stays.input(1, 0, b"\n");
+        let mut tail = Vec::new();
+        stays.until("the end", |e| {
+            if let Event::Output(1, _, bytes) = e {
+                tail.extend_from_slice(&bytes[bytes.len().saturating_sub(3)..]);
+            }
+            tail.ends_with(b"END").then_some(())
+        });
+        let mut back = world.connect();
+        back.open(1, since(session, Since { epoch, offset: at, size_generation }));
+        assert_eq!(opened(&mut back, 1).2, expected);
+        if expected == How::Snapshot {
+            back.until("a snapshot", |e| matches!(e, Event::Snapshot(..)).then_some(()));
+            continue;
+        }
+        let (mut text, mut next, mut ready) = (Vec::new(), at, false);
+        back.until("all of it", |e| {
+            match e {
+                Event::Output(1, offset, bytes) => {
+                    assert_eq!(*offset, next);
+                    next += bytes.len() as u64;
+                    text.extend_from_slice(bytes);
+                }
+                Event::Control(1, ServerMessage::Ready) => ready = true,
+                _ => {}
+            }
+            (ready && text.ends_with(b"END")).then_some(())
+        });
+        let numbers: Vec<u32> =
+            String::from_utf8(text).unwrap().lines().filter_map(|l| l.parse().ok()).collect();
+        assert_eq!(numbers, (1..=lines).collect::<Vec<_>>());
+        // It is a viewer like the other from here on.
+        stays.input(1, 1, b"\n");
+        back.until("the exit", |e| matches!(e, Event::Control(1, ServerMessage::Exit(_))).then_some(()));
+    }
+}
+
+#[test]
 fn a_restarted_server_goes_on_exactly_for_all_its_viewers() {
     let mut world = World::new();
     let session = world.session(&counting(60_000));

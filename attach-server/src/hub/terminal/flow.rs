@@ -1,18 +1,18 @@
 //! How what a program prints reaches its viewers: straight away where the socket is idle, from the shared ring where it
 //! is not, by a snapshot where the ring has moved on.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use lap_wire::control::{ClientMessage, How, ServerMessage};
-use lap_wire::flow::{Cursor, Next, Resume, resume};
+use lap_wire::flow::{Cursor, Next};
 use lap_wire::frame::{Frame, FrameType, flags};
 use lap_wire::limits::{MAX_PAYLOAD, MAX_SNAPSHOT_SCROLLBACK, SKIP_SCROLLBACK};
 use lap_wire::{ChannelId, Ring};
 use tokio::time::Instant;
 
 use super::super::recorder::{GATHER, Needs, Recorder};
+use super::catch_up::CatchUp;
 use super::viewer::{Outgoing, Snapshot, Viewer};
 use super::{Served, State, Terminal};
 
@@ -24,10 +24,6 @@ const KEEP_SNAPSHOT: usize = 16 * 1024;
 /// The keeper is told how far its output was taken each time this much more was: a fraction of its window, so that it
 /// never waits, and rarely, so that an echo costs it nothing.
 const ACK_EVERY: u64 = 256 * 1024;
-/// What a viewer that went away had not acknowledged is kept this long for its return.
-const KEEP_FOR_RETURN: Duration = Duration::from_secs(30);
-/// Viewers whose return is waited for, per terminal; the oldest is given up first.
-const MAX_AWAY: usize = 16;
 /// A viewer that takes at least this many bytes a second gets every byte: the keeper is not told to go on before the
 /// most advanced viewer did. A slower one holds nobody up and is skipped ahead.
 const FULL_STREAM_RATE: u64 = 32 * 1024 * 1024;
@@ -58,8 +54,6 @@ pub(super) struct Flow {
     hold_check: bool,
     /// When the keeper was last told that somebody types.
     told_typing: Option<Instant>,
-    /// Viewers that went away without a word: what they had, and until when it is kept.
-    away: VecDeque<(u64, Instant)>,
 }
 
 impl Flow {
@@ -74,7 +68,6 @@ impl Flow {
             hold: None,
             hold_check: false,
             told_typing: None,
-            away: VecDeque::new(),
         }
     }
 
@@ -82,14 +75,6 @@ impl Flow {
     pub(super) fn barrier(&mut self) {
         self.announced = true;
         self.recent = None;
-    }
-
-    /// Somebody who had everything before `offset` may come back.
-    pub(super) fn remember(&mut self, offset: u64, now: Instant) {
-        if self.away.len() == MAX_AWAY {
-            self.away.pop_front();
-        }
-        self.away.push_back((offset, now + KEEP_FOR_RETURN));
     }
 }
 
@@ -113,12 +98,11 @@ impl Terminal {
         flow.acked = *offset;
         if !again {
             flow.ring.restart(*offset);
-            // Whoever else returns after the server's restart finds what the first one made it fetch.
-            flow.remember(*offset, Instant::now());
         }
         if *how == How::Snapshot {
             flow.barrier();
         }
+        state.give_up_catching_up();
         state.settle();
     }
 
@@ -170,7 +154,7 @@ impl Terminal {
         if len >= FLOOD_PIECE {
             self.give_way(state, now);
         }
-        state.forget_what_nobody_needs(now);
+        state.forget_what_nobody_needs();
         self.grant(state, now);
     }
 
@@ -254,8 +238,7 @@ impl Terminal {
         }
         state.flow.recent = (snapshot.bytes.len() <= KEEP_SNAPSHOT).then_some(snapshot);
         state.ask_for_snapshot();
-        let now = Instant::now();
-        state.forget_what_nobody_needs(now);
+        state.forget_what_nobody_needs();
     }
 
     /// Sends a viewer the next at most `size` bytes it is to have.
@@ -278,12 +261,17 @@ impl Terminal {
         if !viewer.can_go_on() {
             return Served::Nothing;
         }
-        match viewer.cursor.next(&state.flow.ring) {
+        viewer.join(&state.flow.ring);
+        let ring = viewer.catch_up.as_ref().map_or(&state.flow.ring, CatchUp::ring);
+        match viewer.cursor.next(ring) {
             Next::Send { from, len } => {
                 let len = len.min(size);
-                let Some((a, b)) = state.flow.ring.read(from, len) else { return Served::Nothing };
+                let Some((a, b)) = ring.read(from, len) else { return Served::Nothing };
                 viewer.connection.frame(FrameType::Output, 0, viewer.channel, from, a, b, now);
                 viewer.sent_output(len, now);
+                if let Some(catch_up) = &mut viewer.catch_up {
+                    catch_up.taken(viewer.cursor.next_offset());
+                }
                 state.metrics.output_bytes.add(len as u64);
                 viewer.finish(state.exit.as_ref(), state.flow.ring.end());
                 self.grant(state, now);
@@ -317,7 +305,7 @@ impl Terminal {
         if viewer.can_go_on() && viewer.cursor.next_offset() < state.flow.ring.end() {
             viewer.connection.wake(viewer.channel, now);
         }
-        state.forget_what_nobody_needs(now);
+        state.forget_what_nobody_needs();
     }
 
     /// A viewer asks for a snapshot.
@@ -370,41 +358,38 @@ impl Terminal {
 }
 
 impl State {
-    /// Brings a new viewer to the present.
-    pub(super) fn begin(&mut self, at: usize) {
+    /// A viewer goes on with the very next byte, of a stream that has come to `head`.
+    pub(super) fn go_on(&mut self, at: usize, from: u64, head: u64) {
         let viewer = &mut self.viewers[at];
-        match resume(viewer.since, self.epoch, self.size_generation, &self.flow.ring) {
-            Resume::Exact(from) => {
-                viewer.cursor = Cursor::new(from, viewer.window);
-                self.open(at, How::Exact, from);
-                self.resume_serving(at);
+        viewer.cursor = Cursor::new(from, viewer.window);
+        self.open(at, How::Exact, from, head);
+        self.resume_serving(at);
+    }
+
+    /// A viewer can go on only with a snapshot.
+    pub(super) fn begin_anew(&mut self, at: usize) {
+        let viewer = &mut self.viewers[at];
+        viewer.wants = Some(viewer.scrollback.min(MAX_SNAPSHOT_SCROLLBACK));
+        let wanted = viewer.wants;
+        match self.flow.recent.clone() {
+            Some(recent) if Some(recent.scrollback) >= wanted && recent.offset == self.flow.ring.end() => {
+                self.deliver(at, &recent);
             }
-            Resume::Snapshot => {
-                viewer.wants = Some(viewer.scrollback.min(MAX_SNAPSHOT_SCROLLBACK));
-                let wanted = viewer.wants;
-                match self.flow.recent.clone() {
-                    Some(recent)
-                        if Some(recent.scrollback) >= wanted && recent.offset == self.flow.ring.end() =>
-                    {
-                        self.deliver(at, &recent);
-                    }
-                    _ => self.ask_for_snapshot(),
-                }
-            }
+            _ => self.ask_for_snapshot(),
         }
     }
 
     /// Tells a viewer how its channel begins.
-    fn open(&mut self, at: usize, how: How, offset: u64) {
+    fn open(&mut self, at: usize, how: How, offset: u64, head: u64) {
         let viewer = &mut self.viewers[at];
         viewer.opened = true;
         self.metrics.opened(how);
         viewer.size_generation = self.size_generation;
-        viewer.ready_at = Some(self.flow.ring.end());
+        viewer.ready_at = Some(head);
         viewer.tell(&ServerMessage::Opened {
             epoch: self.epoch,
             offset,
-            head: self.flow.ring.end(),
+            head,
             how,
             size: self.size,
             size_generation: self.size_generation,
@@ -428,9 +413,10 @@ impl State {
         if !self.viewers[at].opened {
             let viewer = &mut self.viewers[at];
             viewer.cursor = Cursor::new(snapshot.offset, viewer.window);
-            self.open(at, How::Snapshot, snapshot.offset);
+            self.open(at, How::Snapshot, snapshot.offset, end);
         }
         let viewer = &mut self.viewers[at];
+        viewer.catch_up = None;
         if viewer.size_generation != generation {
             viewer.size_generation = generation;
             viewer.tell(&ServerMessage::Resized { size, size_generation: generation });
@@ -498,14 +484,10 @@ impl State {
         }
     }
 
-    /// Lets go of what every viewer has acknowledged and nobody is waited for to come back to.
-    fn forget_what_nobody_needs(&mut self, now: Instant) {
-        let away = &mut self.flow.away;
-        while away.front().is_some_and(|(_, until)| *until <= now) {
-            away.pop_front();
-        }
-        let needed = self.viewers.iter().filter(|v| v.opened && v.can_go_on()).map(|v| v.cursor.acked());
-        let oldest = needed.chain(away.iter().map(|(offset, _)| *offset)).min();
+    /// Lets go of what every viewer has acknowledged. Whoever comes back for more gets it from the keeper.
+    fn forget_what_nobody_needs(&mut self) {
+        let needing = self.viewers.iter().filter(|v| v.can_go_on() && v.catch_up.is_none());
+        let oldest = needing.map(|v| v.cursor.acked()).min();
         let end = self.flow.ring.end();
         self.flow.ring.release(oldest.unwrap_or(end));
     }
@@ -513,7 +495,7 @@ impl State {
 
 impl Viewer {
     /// Whether bytes of the ring are what it needs.
-    fn can_go_on(&self) -> bool {
+    pub(super) fn can_go_on(&self) -> bool {
         self.opened && self.visible && self.wants.is_none()
     }
 

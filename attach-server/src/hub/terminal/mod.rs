@@ -1,8 +1,10 @@
 //! One terminal and everybody who looks at it: one upstream, however many viewers, each with its own position in what
 //! the program prints.
 //!
-//! This file has who is there and what they may do; [`flow`] has how bytes reach them.
+//! This file has who is there and what they may do; [`flow`] has how bytes reach them, [`catch_up`] how whoever comes
+//! back gets what was printed meanwhile.
 
+mod catch_up;
 mod flow;
 mod viewer;
 
@@ -130,18 +132,7 @@ impl Terminal {
 
     /// How its channel at the keeper is to be opened.
     pub(super) fn upstream_open(&self, since: Option<Since>) -> Open {
-        let state = self.state.borrow();
-        Open {
-            session: state.location.program.clone(),
-            stream: Stream::Output,
-            mode: Mode::View,
-            size: None,
-            since,
-            window: DEFAULT_WINDOW,
-            scrollback: SKIP_SCROLLBACK,
-            visible: true,
-            input: None,
-        }
+        self.state.borrow().upstream_open(since)
     }
 
     /// Where its upstream has come to, to go on from there after a reconnect.
@@ -194,20 +185,20 @@ impl Terminal {
     // --- who is there
 
     /// A viewer is there; it is brought to the present by resuming exactly or by a snapshot.
-    pub(super) fn attach(&self, new: NewViewer) {
+    pub(super) fn attach(self: &Rc<Self>, new: NewViewer) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         state.acts += 1;
         let viewer = new.into_viewer(state.acts, state.size_generation);
         state.viewers.push(viewer);
-        state.begin(state.viewers.len() - 1);
+        self.begin(state, state.viewers.len() - 1);
         state.settle();
         state.presence();
         self.tell_viewers(state);
     }
 
-    /// A viewer has gone. `abruptly`: it may come back and want what it has not acknowledged.
-    pub(super) fn detach(&self, id: u64, abruptly: bool) {
+    /// A viewer has gone.
+    pub(super) fn detach(&self, id: u64) {
         {
             let mut state = self.state.borrow_mut();
             let state = &mut *state;
@@ -216,9 +207,6 @@ impl Terminal {
             viewer.connection.forget(viewer.unacknowledged());
             if let (Some(input), Some(upstream)) = (&viewer.input, &state.upstream) {
                 upstream.close(input.channel);
-            }
-            if abruptly {
-                state.flow.remember(viewer.cursor.acked(), Instant::now());
             }
             if state.lease == Some(id) {
                 state.lease = None;
@@ -523,6 +511,20 @@ fn no_input_stream() -> WireError {
 }
 
 impl State {
+    fn upstream_open(&self, since: Option<Since>) -> Open {
+        Open {
+            session: self.location.program.clone(),
+            stream: Stream::Output,
+            mode: Mode::View,
+            size: None,
+            since,
+            window: DEFAULT_WINDOW,
+            scrollback: SKIP_SCROLLBACK,
+            visible: true,
+            input: None,
+        }
+    }
+
     /// The viewer whose size counts and whose terminal answers queries.
     fn active(&self) -> Option<u64> {
         self.viewers.iter().filter(|v| v.counts()).max_by_key(|v| v.acted).map(|v| v.id)

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::super::connection::Connection;
 use super::super::size::Candidate;
+use super::catch_up::CatchUp;
 
 /// The keeper's channel for what a viewer types and asks.
 #[derive(Debug)]
@@ -74,6 +75,8 @@ pub(in crate::hub) struct Viewer {
     /// It can go on only with a snapshot that is still to come, carrying at least this much scrollback.
     pub(super) wants: Option<u32>,
     pub(super) outgoing: Option<Outgoing>,
+    /// It is given what the keeper still has, until it is where the terminal's ring begins.
+    pub(super) catch_up: Option<CatchUp>,
     /// Snapshot bytes sent, to be acknowledged with this offset.
     pub snapshot_unacked: (u64, u64),
     /// When it was last sent output.
@@ -102,6 +105,7 @@ impl NewViewer {
             exit_sent: false,
             wants: None,
             outgoing: None,
+            catch_up: None,
             snapshot_unacked: (0, 0),
             progressed: None,
         }
@@ -145,6 +149,7 @@ impl Viewer {
             && self.visible
             && self.wants.is_none()
             && self.outgoing.is_none()
+            && self.catch_up.is_none()
             && self.cursor.next_offset() == offset
     }
 }
