@@ -1,7 +1,13 @@
 use futures_util::{SinkExt as _, StreamExt as _};
+use lap_platform::client::attach::{
+    AttachClient, ChannelEvent, ChannelSpec, Command, Credentials, Endpoint, Event, new_channel,
+};
+use lap_wire::control::Mode;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -246,4 +252,50 @@ async fn heard(socket: &mut Socket, wanted: impl Fn(u32, &Value) -> bool) -> Val
         }
     };
     timeout(PATIENCE, reading).await.unwrap()
+}
+
+/// The acknowledgement of the last bytes is not sent with something else, for nothing else comes: it must go by itself.
+#[tokio::test]
+async fn the_last_bytes_are_acknowledged_though_nothing_follows() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let id = api.ready_session(&agent).await;
+    // On the same machine no heartbeat comes for minutes.
+    let endpoint = Endpoint {
+        url: api.url.clone(),
+        credentials: Credentials::Bearer(KEY.to_owned()),
+        socket: None,
+        same_machine: true,
+    };
+    let mut client = AttachClient::to("test", endpoint);
+    let channel = new_channel();
+    client.command(Command::Open { channel, spec: ChannelSpec::new(&id, Mode::Interact) }).unwrap();
+    client.command(Command::Input { channel, bytes: "echo mark-$((40+2))\r".into(), reply: false }).unwrap();
+    // In a task of its own: nothing but its own timer may wake it.
+    let (printed, seen) = oneshot::channel();
+    let mut reading = JoinSet::new();
+    reading.spawn(async move {
+        let (mut text, mut printed) = (Vec::new(), Some(printed));
+        loop {
+            let Event::Channel(_, ChannelEvent::Output { offset, bytes }) = client.next().await else {
+                continue;
+            };
+            text.extend_from_slice(&bytes);
+            if text.windows(7).any(|window| window == b"mark-42")
+                && let Some(printed) = printed.take()
+            {
+                printed.send(()).unwrap();
+            }
+            client.command(Command::Processed { channel, offset: offset + bytes.len() as u64 }).unwrap();
+        }
+    });
+    timeout(PATIENCE, seen).await.unwrap().unwrap();
+    let acknowledged = async {
+        while !api.get("/api/v1/metrics").await.text.contains("attach_in_flight_bytes 0") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, acknowledged).await.expect("what was processed is acknowledged");
+    drop(reading);
+    api.delete(&format!("{AGENTS}/{agent}")).await;
 }

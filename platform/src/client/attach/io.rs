@@ -92,12 +92,13 @@ impl AttachClient {
     /// [`AttachClient::next`] for hand-written loops.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         loop {
+            if self.core.tick(Instant::now()) {
+                self.connect();
+            }
+            // After the tick, whose acknowledgements would else wait for whatever happens next.
             self.send(cx);
             if let Some(event) = self.core.poll_event() {
                 return Poll::Ready(event);
-            }
-            if self.core.tick(Instant::now()) {
-                self.connect();
             }
             let moved = self.progress(cx);
             if !self.core.is_connected() {
