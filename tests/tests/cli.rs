@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use cli_support::terminal::OnTerminal;
 use cli_support::{Machine, text};
+use rustix::process::Signal;
 use serde_json::Value;
 
 #[test]
@@ -100,7 +101,7 @@ fn a_terminal_that_takes_nothing_holds_back_neither_the_session_nor_more_than_a_
     let (first, second) = (session(), session());
     let mut terminal = OnTerminal::start(&machine.command(["attach", &first, &second]));
     terminal.shows("leaves");
-    terminal.types("yes lap | head -c 60000000; touch finished; echo do''ne\r");
+    terminal.types("yes lap | head -c 20000000; touch finished; echo do''ne\r");
     // Nobody reads lap's terminal while this waits: it fills up and stalls.
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let finished = ["sessions", "exec", &second, "--", "test", "-e", "finished"];
@@ -117,6 +118,32 @@ fn a_terminal_that_takes_nothing_holds_back_neither_the_session_nor_more_than_a_
     terminal.shows("done");
     terminal.types("\x1dd");
     assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_keeps_no_signal_from_ending_lap() {
+    let machine = Machine::new();
+    machine.lap(["agents", "create", "loud", "--harness", "shell", "--model", "m"]).succeeds();
+    for (panes, signal) in [(0, Signal::TERM), (1, Signal::HUP), (2, Signal::TERM)] {
+        let session = machine.lap(["sessions", "create", "loud", "--wait"]).succeeds().trim().to_owned();
+        let attach = ["attach", &session, &session];
+        let arguments = if panes == 0 { &[] } else { &attach[..=panes] };
+        let mut terminal = OnTerminal::start(&machine.command(arguments));
+        if panes == 0 {
+            terminal.shows("ready");
+            terminal.types("\r");
+            terminal.shows("lap's keys");
+        } else {
+            terminal.shows("leaves");
+        }
+        terminal.types("while sleep 0.02; do od -An -N900 -tx1 /dev/urandom; done\r");
+        // Nobody reads it while this waits.
+        terminal.fills_up();
+        assert!(!terminal.is_cooked());
+        terminal.signals(signal);
+        terminal.is_over();
+        assert!(terminal.is_cooked(), "{panes} panes");
+    }
 }
 
 #[test]

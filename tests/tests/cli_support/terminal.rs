@@ -6,6 +6,11 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::{LocalModes, tcgetattr};
 
 /// How long anything may take to be seen. Nothing does; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,7 +21,7 @@ pub(crate) struct OnTerminal {
     keyboard: Box<dyn Write + Send>,
     output: Receiver<Vec<u8>>,
     seen: String,
-    _terminal: Box<dyn MasterPty + Send>,
+    terminal: Box<dyn MasterPty + Send>,
 }
 
 impl OnTerminal {
@@ -43,7 +48,7 @@ impl OnTerminal {
                 }
             }
         });
-        OnTerminal { child, keyboard, output, seen: String::new(), _terminal: pair.master }
+        OnTerminal { child, keyboard, output, seen: String::new(), terminal: pair.master }
     }
 
     pub(crate) fn types(&mut self, keys: &str) {
@@ -73,6 +78,50 @@ impl OnTerminal {
         let status = std::fs::read_to_string(path).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Waits until the terminal takes nothing more, as one that nobody reads does.
+    #[track_caller]
+    pub(crate) fn fills_up(&self) {
+        let tty = self.tty();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let mut writable = [PollFd::new(&tty, PollFlags::OUT)];
+            if poll(&mut writable, Some(&Timespec::default())).unwrap() == 0 {
+                return;
+            }
+            assert!(Instant::now() < until, "it is not full yet");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Whether the terminal's driver echoes and waits for whole lines, as a shell finds it.
+    pub(crate) fn is_cooked(&self) -> bool {
+        let modes = tcgetattr(self.tty()).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ICANON)
+    }
+
+    /// The program's own side of it.
+    fn tty(&self) -> OwnedFd {
+        open(self.terminal.tty_name().unwrap(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap()
+    }
+
+    pub(crate) fn signals(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.process_id().unwrap().cast_signed()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until the program has ended, be its terminal read or not.
+    #[track_caller]
+    pub(crate) fn is_over(&mut self) -> u32 {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.exit_code();
+            }
+            assert!(Instant::now() < until, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Waits for the program's end and tells its exit code.

@@ -1,5 +1,6 @@
 //! Several sessions side by side.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
@@ -51,13 +52,16 @@ pub(super) async fn run(options: &AttachOptions, client: AttachClient) -> Result
     }
     let mut drawn: Option<Instant> = None;
     while !many.left {
-        for _ in 0..DRAIN {
+        // The next frame waits until the terminal has taken the last, and so does what it would show: the server then
+        // skips. Signals do not wait.
+        let behind = screen.outlet().is_behind();
+        for _ in 0..if behind { 0 } else { DRAIN } {
             let Some(event) = many.client.next().now_or_never() else { break };
             many.pane_event(PaneEvent::Attach(event))?;
         }
         many.dirty |= many.panes.take_dirty();
         let mut due = None;
-        if many.dirty {
+        if many.dirty && !behind {
             let next = drawn.map(|at| at + FRAME_GAP).filter(|at| *at > Instant::now());
             if next.is_none() {
                 let mut shape = None;
@@ -76,6 +80,7 @@ pub(super) async fn run(options: &AttachOptions, client: AttachClient) -> Result
             }
             due = next;
         }
+        let behind = screen.outlet().is_behind();
         let notice = many.notice.as_ref().map(|(_, until)| *until);
         let panes = many.panes.deadline().map(Instant::from_std);
         let deadline = [due, notice, panes].into_iter().flatten().min();
@@ -100,7 +105,8 @@ pub(super) async fn run(options: &AttachOptions, client: AttachClient) -> Result
                     many.dirty = true;
                 }
             },
-            event = many.client.next() => many.pane_event(PaneEvent::Attach(event))?,
+            taken = poll_fn(|cx| screen.outlet().poll_taken(cx)), if behind => taken?,
+            event = many.client.next(), if !behind => many.pane_event(PaneEvent::Attach(event))?,
             () = sleep => many.time()?,
         }
     }

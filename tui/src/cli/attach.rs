@@ -110,10 +110,9 @@ pub(super) fn finish(app: &App, next: Next) -> Result<ExitCode, Fault> {
             }
         }
         Next::Dashboard(with) => {
-            let farewell = runtime
+            runtime
                 .block_on(start(&app.config, *with))
                 .map_err(|error| Fault::new(Exit::Failed, error.to_string()))?;
-            app.printer.line(&farewell.to_string())?;
             Ok(ExitCode::SUCCESS)
         }
     }

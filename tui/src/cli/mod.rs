@@ -61,8 +61,10 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(fault) => {
-            // Nowhere is left to say it where standard error is gone.
-            let _ = print::note(&format!("lap: {fault}"));
+            // Nowhere is left to say it where standard error is gone, or a terminal that takes nothing.
+            if print::can_be_noted() {
+                let _ = print::note(&format!("lap: {fault}"));
+            }
             fault.exit_code()
         }
     }

@@ -1,11 +1,14 @@
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use lap_platform::config::Environment;
+use rustix::fd::AsFd;
 use serde::Serialize;
 
 use super::args::Format;
 use super::fault::{Exit, Fault};
 use super::table::{self, Column};
+use crate::terminal::wait_writable;
 
 /// Where a command prints, and what that place is like.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +79,15 @@ impl Printer {
             _ => self.line(&serde_json::to_string(value).map_err(|error| failed(&error))?),
         }
     }
+}
+
+/// How long a terminal that has just been given back may take to take a line more.
+const NOTE_WAIT: Duration = Duration::from_millis(200);
+
+/// Whether what is noted has a place to go: not so on a terminal that takes nothing.
+pub(super) fn can_be_noted() -> bool {
+    let stderr = io::stderr();
+    !stderr.is_terminal() || wait_writable(stderr.as_fd(), NOTE_WAIT)
 }
 
 /// A word to the person, beside the output: on standard error.

@@ -4,20 +4,21 @@ use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
 
-use super::screen::ScreenWriter;
+use super::Outlet;
 use super::tty::SharedSize;
 
 /// Draws on the outer terminal. Its size is what the last resize said: crossterm's own opens the terminal anew to ask,
-/// twice for each frame.
+/// twice for each frame. Flushing writes what the terminal takes now, and waits for nothing.
 #[derive(Debug)]
 pub struct ScreenBackend {
-    terminal: CrosstermBackend<ScreenWriter>,
+    terminal: CrosstermBackend<Outlet>,
+    outlet: Outlet,
     size: SharedSize,
 }
 
 impl ScreenBackend {
-    pub(super) fn new(writer: ScreenWriter, size: SharedSize) -> ScreenBackend {
-        ScreenBackend { terminal: CrosstermBackend::new(writer), size }
+    pub(super) fn new(outlet: Outlet, size: SharedSize) -> ScreenBackend {
+        ScreenBackend { terminal: CrosstermBackend::new(outlet.clone()), outlet, size }
     }
 }
 
@@ -39,8 +40,10 @@ impl Backend for ScreenBackend {
         self.terminal.show_cursor()
     }
 
+    /// Asking the terminal would wait for its answer, and take what is typed meanwhile. Whoever draws anew places the
+    /// cursor anew.
     fn get_cursor_position(&mut self) -> io::Result<Position> {
-        self.terminal.get_cursor_position()
+        Ok(Position::ORIGIN)
     }
 
     fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
@@ -64,6 +67,6 @@ impl Backend for ScreenBackend {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Backend::flush(&mut self.terminal)
+        self.outlet.send()
     }
 }

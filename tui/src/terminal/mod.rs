@@ -8,6 +8,7 @@
 
 mod backend;
 mod inputs;
+mod outlet;
 mod restore;
 mod screen;
 mod signals;
@@ -17,12 +18,14 @@ use std::io;
 
 pub use backend::ScreenBackend;
 pub use inputs::{Inputs, TermInput};
+pub use outlet::Outlet;
 pub use restore::install_panic_hook;
-pub use screen::{Screen, ScreenWriter, copy_sequence, host_colors};
+pub use screen::{Screen, copy_sequence, host_colors};
 pub use signals::{Signal, Signals};
 pub use tty::Tty;
 
 pub(crate) use signals::stop_self;
+pub(crate) use tty::wait_writable;
 
 /// Why lap cannot use its terminal.
 #[derive(Debug, thiserror::Error)]

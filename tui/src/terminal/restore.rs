@@ -1,9 +1,12 @@
 //! What gives the terminal back, from wherever lap ends.
 
 use std::sync::{Mutex, Once, PoisonError};
+use std::time::Instant;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::termios::{OptionalActions, Termios, tcsetattr};
+
+use super::tty::{LAST_WAIT, wait_writable};
 
 /// How the terminal was found, and what undoes what was asked of it since.
 pub(super) struct Found {
@@ -31,16 +34,23 @@ pub(super) fn set_undo(undo: &[u8]) {
 pub(super) fn restore() {
     let Some(found) = FOUND.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
     let mut rest = &found.undo[..];
+    let until = Instant::now() + LAST_WAIT;
     // A terminal that takes nothing is gone; nobody is left to tell.
     while !rest.is_empty() {
         match rustix::io::write(found.tty.as_fd(), rest) {
             Ok(n) => rest = rest.get(n..).unwrap_or_default(),
             Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::AGAIN) if super::tty::wait_writable(found.tty.as_fd()) => {}
+            Err(rustix::io::Errno::AGAIN) => {
+                let left = until.saturating_duration_since(Instant::now());
+                if !wait_writable(found.tty.as_fd(), left) {
+                    break;
+                }
+            }
             Err(_) => break,
         }
     }
-    let _ = tcsetattr(found.tty.as_fd(), OptionalActions::Drain, &found.termios);
+    // At once: draining waits for a terminal that takes nothing for ever.
+    let _ = tcsetattr(found.tty.as_fd(), OptionalActions::Now, &found.termios);
 }
 
 /// Makes a panic restore the terminal before it prints.

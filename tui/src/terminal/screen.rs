@@ -1,6 +1,7 @@
 //! A whole screen: what is asked of a terminal for a dashboard, and taken back after.
 
-use std::io::{self, Stdout, Write};
+use std::io::{self, Write};
+use std::rc::Rc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,16 +11,17 @@ use crossterm::cursor::SetCursorStyle;
 use ratatui::Terminal;
 
 use super::signals::stop_self;
-use super::{ScreenBackend, TerminalError, Tty, install_panic_hook};
+use super::{Outlet, ScreenBackend, TerminalError, Tty, install_panic_hook};
 use crate::panes::HostColors;
 
 /// Title kept, alternate screen, kitty's keyboard flags on top of what they were, bracketed paste, focus, the mouse's
 /// buttons and drags.
 const ENTER: &[u8] =
     b"\x1b[22;0t\x1b[?1049h\x1b[>5u\x1b[>4;1m\x1b[?2004h\x1b[?1004h\x1b[?1000h\x1b[?1002h\x1b[?1006h\x1b[?25l";
-/// All of that taken back, in reverse: the keyboard's flags are kept for each screen, so theirs goes first.
+/// All of that taken back, in reverse: the keyboard's flags are kept for each screen, so theirs goes first. A sequence
+/// that was cut is ended before.
 const LEAVE: &[u8] =
-    b"\x1b[?2026l\x1b[0 q\x1b[?1003l\x1b[?1002l\x1b[?1000l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[>4m\
+    b"\x1b\\\x1b[?2026l\x1b[0 q\x1b[?1003l\x1b[?1002l\x1b[?1000l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[>4m\
 \x1b[<1u\x1b[0m\x1b[?25h\x1b[?1049l\x1b[23;0t";
 
 /// The longest text put into a clipboard; most terminals take about this much in one sequence.
@@ -27,13 +29,11 @@ const MAX_COPY: usize = 74_994;
 /// How long a terminal may take to say its colours. One that never does says so by answering a later query.
 const COLORS_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What frames are written to: standard output, a whole frame at a time.
-pub type ScreenWriter = io::BufWriter<Stdout>;
-
 /// The outer terminal's whole screen. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Screen {
-    tty: Tty,
+    tty: Rc<Tty>,
+    outlet: Outlet,
 }
 
 impl Screen {
@@ -46,10 +46,11 @@ impl Screen {
         // crossterm's own NO_COLOR writes every colour as a reset, which also takes bold and inverse away; what may be
         // coloured is decided by the theme.
         crossterm::style::force_color_output(true);
-        let tty = Tty::open()?;
+        let tty = Rc::new(Tty::open()?);
         tty.set_undo(LEAVE);
-        let screen = Screen { tty };
-        screen.write(ENTER)?;
+        let outlet = Outlet::new(tty.clone());
+        let screen = Screen { tty, outlet };
+        screen.take()?;
         Ok(screen)
     }
 
@@ -58,9 +59,7 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub fn terminal(&self) -> io::Result<Terminal<ScreenBackend>> {
-        // A frame of a large screen, colours and all.
-        let writer = io::BufWriter::with_capacity(256 * 1024, io::stdout());
-        Terminal::new(ScreenBackend::new(writer, self.tty.shared_size()))
+        Terminal::new(ScreenBackend::new(self.outlet.clone(), self.tty.shared_size()))
     }
 
     /// Where to read.
@@ -69,12 +68,27 @@ impl Screen {
         &self.tty
     }
 
+    /// What is written. A frame is drawn only when it has taken the last one ([`Outlet::poll_taken`]).
+    #[must_use]
+    pub fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
+    /// Says this on the terminal as the last thing, once it is given back. The terminal is not waited for longer than
+    /// for being given back.
+    pub fn last_words(&self, words: &str) {
+        let mut undo = LEAVE.to_vec();
+        undo.extend_from_slice(words.as_bytes());
+        undo.extend_from_slice(b"\r\n");
+        self.tty.set_undo(&undo);
+    }
+
     /// Reports keys with these kitty keyboard flags.
     ///
     /// # Errors
     /// The terminal is gone.
     pub fn keyboard_flags(&self, flags: u8) -> io::Result<()> {
-        self.write(format!("\x1b[={flags};1u").as_bytes())
+        self.outlet.tell(|told| told.keyboard = Some(format!("\x1b[={flags};1u").into_bytes()))
     }
 
     /// Reports (no) motion of the mouse without a button.
@@ -82,7 +96,8 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub fn mouse_motion(&self, on: bool) -> io::Result<()> {
-        self.write(if on { b"\x1b[?1003h" } else { b"\x1b[?1003l\x1b[?1002h" })
+        let report: &[u8] = if on { b"\x1b[?1003h" } else { b"\x1b[?1003l\x1b[?1002h" };
+        self.outlet.tell(|told| told.mouse = Some(report.to_vec()))
     }
 
     /// The cursor's form.
@@ -93,7 +108,7 @@ impl Screen {
         let mut sequence = String::new();
         // Writing to a string cannot fail.
         let _ = style.write_ansi(&mut sequence);
-        self.write(sequence.as_bytes())
+        self.outlet.tell(|told| told.cursor = Some(sequence.into_bytes()))
     }
 
     /// Rings.
@@ -101,7 +116,7 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub fn bell(&self) -> io::Result<()> {
-        self.write(b"\x07")
+        self.outlet.tell(|told| told.bell = Some(b"\x07".to_vec()))
     }
 
     /// Puts text into the clipboard; false where it is too long for that.
@@ -110,7 +125,7 @@ impl Screen {
     /// The terminal is gone.
     pub fn copy(&self, text: &str) -> io::Result<bool> {
         match copy_sequence(text) {
-            Some(sequence) => self.write(&sequence).map(|()| true),
+            Some(sequence) => self.outlet.tell(|told| told.copy = Some(sequence)).map(|()| true),
             None => Ok(false),
         }
     }
@@ -120,14 +135,15 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub fn suspend(&self) -> io::Result<()> {
-        self.tty.suspended(LEAVE, stop_self)?;
-        self.write(ENTER)
+        let mut last = self.outlet.take_rest();
+        last.extend_from_slice(LEAVE);
+        self.tty.suspended(&last, stop_self)?;
+        self.take()
     }
 
-    fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes)?;
-        out.flush()
+    fn take(&self) -> io::Result<()> {
+        self.outlet.clone().write_all(ENTER)?;
+        self.outlet.send()
     }
 }
 

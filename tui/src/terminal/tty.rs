@@ -18,7 +18,7 @@ use super::TerminalError;
 use super::restore::{self, Found};
 
 /// How long restoring waits for a terminal that takes nothing.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+pub(super) const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// The terminal in raw mode. Dropping it gives the terminal back.
 #[derive(Debug)]
@@ -141,11 +141,11 @@ impl Tty {
         while !rest.is_empty() {
             let n = self.try_write(rest)?;
             rest = rest.get(n..).unwrap_or_default();
-            if n == 0 && !wait_writable(self.fd.as_fd()) {
+            if n == 0 && !wait_writable(self.fd.as_fd(), LAST_WAIT) {
                 break;
             }
         }
-        tcsetattr(&self.fd, OptionalActions::Drain, &self.found)?;
+        tcsetattr(&self.fd, OptionalActions::Now, &self.found)?;
         stop();
         tcsetattr(&self.fd, OptionalActions::Flush, &self.raw)?;
         // Signals of a change went to whoever had the terminal meanwhile.
@@ -166,8 +166,8 @@ impl Drop for Tty {
     }
 }
 
-/// Whether a descriptor takes something within [`LAST_WAIT`].
-pub(super) fn wait_writable(fd: BorrowedFd<'_>) -> bool {
-    let timeout = Timespec { tv_sec: LAST_WAIT.as_secs() as i64, tv_nsec: 0 };
+/// Whether a descriptor takes something within this time.
+pub(crate) fn wait_writable(fd: BorrowedFd<'_>, within: Duration) -> bool {
+    let timeout = Timespec::try_from(within).unwrap_or_default();
     poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&timeout)).is_ok_and(|ready| ready > 0)
 }

@@ -32,7 +32,7 @@ use crate::panes::{self, PaneSession, PaneStyle, Panes, PanesConfig, Place, Prev
 pub use input::Input;
 pub(crate) use live::endpoint;
 pub use live::{Connection, Found, LiveServer, Locate};
-pub use run::{Farewell, run};
+pub use run::{Farewell, Outer, run};
 pub use server::{FromServer, Server, ToServer};
 pub use start::{DashboardError, Start, start};
 

@@ -1,4 +1,6 @@
 use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{FutureExt, Stream, StreamExt};
@@ -31,49 +33,64 @@ impl fmt::Display for Farewell {
     }
 }
 
+/// A person's terminal beside its cells.
+pub trait Outer {
+    /// Does what it is told.
+    fn command(&mut self, command: TerminalCommand);
+
+    /// Whether it has not taken all of the last frame.
+    fn is_behind(&self) -> bool;
+
+    /// Ready when it has taken the last frame, or is gone: then whoever reads it is told, or whoever draws the next.
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
 /// Runs the dashboard until it is left or the terminal's input ends.
 ///
-/// `command` does what a terminal is told beside its cells. Nothing is drawn unless something has changed, and while
+/// A terminal that takes nothing holds nothing up: the next frame is drawn when it has taken the last. Nothing is drawn unless something has changed, and while
 /// nothing happens nothing wakes: there is no timer but one for what time itself changes on the screen.
 ///
 /// # Errors
 /// What the backend says: the terminal is gone.
-pub async fn run<B, S, I, C>(
+pub async fn run<B, S, I, O>(
     app: &mut App,
     terminal: &mut Terminal<B>,
     server: &mut S,
     mut inputs: I,
-    mut command: C,
+    mut outer: O,
 ) -> Result<Farewell, B::Error>
 where
     B: Backend,
     S: Server,
     I: Stream<Item = Input> + Unpin,
-    C: FnMut(TerminalCommand),
+    O: Outer,
 {
+    let mut redraw = false;
     let mut drawn: Option<Instant> = None;
     loop {
-        let quit = outgoing(app, server, terminal, &mut command)?;
-        if quit {
+        if outgoing(app, server, &mut outer, &mut redraw) {
             return Ok(farewell(app));
         }
         // What was asked for goes out before the screen is drawn: a key typed is on its way while we paint.
         for _ in 0..DRAIN {
             let Some(event) = server.next().now_or_never() else { break };
             from_server(app, event);
-            outgoing(app, server, terminal, &mut command)?;
+            outgoing(app, server, &mut outer, &mut redraw);
         }
         let mut due = None;
-        if app.settle() {
+        if app.settle() && !outer.is_behind() {
             let next_frame = drawn.map(|at| at + FRAME_GAP);
             if next_frame.is_none_or(|at| at <= Instant::now()) {
+                if std::mem::take(&mut redraw) {
+                    terminal.clear()?;
+                }
                 app.render(terminal)?;
                 drawn = Some(Instant::now());
             } else {
                 due = next_frame;
             }
         }
-        if outgoing(app, server, terminal, &mut command)? {
+        if outgoing(app, server, &mut outer, &mut redraw) {
             return Ok(farewell(app));
         }
         let deadline = [due, app.deadline()].into_iter().flatten().min();
@@ -94,6 +111,7 @@ where
                 }
             }
             event = server.next() => from_server(app, event),
+            () = poll_fn(|cx| outer.poll_taken(cx)), if outer.is_behind() => {}
             () = sleep => app.tick(),
         }
     }
@@ -107,22 +125,17 @@ fn from_server(app: &mut App, event: FromServer) {
 }
 
 /// Hands on what the app wants done. Tells whether it wants to be left.
-fn outgoing<B: Backend, S: Server>(
-    app: &mut App,
-    server: &mut S,
-    terminal: &mut Terminal<B>,
-    command: &mut impl FnMut(TerminalCommand),
-) -> Result<bool, B::Error> {
+fn outgoing<S: Server>(app: &mut App, server: &mut S, outer: &mut impl Outer, redraw: &mut bool) -> bool {
     let mut quit = false;
     for one in app.take_outgoing() {
         match one {
             Outgoing::Server(request) => server.ask(request),
-            Outgoing::Terminal(TerminalCommand::Redraw) => terminal.clear()?,
-            Outgoing::Terminal(other) => command(other),
+            Outgoing::Terminal(TerminalCommand::Redraw) => *redraw = true,
+            Outgoing::Terminal(other) => outer.command(other),
             Outgoing::Quit => quit = true,
         }
     }
-    Ok(quit)
+    quit
 }
 
 fn farewell(app: &App) -> Farewell {

@@ -1,5 +1,7 @@
 //! The dashboard on a person's terminal.
 
+use std::task::{Context, Poll};
+
 use jiff::Timestamp;
 use lap_platform::client::ClientError;
 use lap_platform::config::Config;
@@ -7,7 +9,7 @@ use lap_platform::model::SessionId;
 use ratatui::layout::Size;
 use tokio_stream::StreamExt;
 
-use super::{App, Farewell, Input, LiveServer, Locate, Options, TerminalCommand, run};
+use super::{App, Input, LiveServer, Locate, Options, Outer, TerminalCommand, run};
 use crate::dashboard::key::Key;
 use crate::dashboard::keymap::Keymap;
 use crate::dashboard::theme::{Background, ColorDepth, ColorEnvironment, Themes};
@@ -42,11 +44,11 @@ pub struct Start {
     pub open: Option<SessionId>,
 }
 
-/// Takes the terminal over and runs the dashboard on it until it is left.
+/// Takes the terminal over and runs the dashboard on it until it is left. What keeps running is the last it says.
 ///
 /// # Errors
 /// [`DashboardError`]; the terminal is given back before.
-pub async fn start(config: &Config, start: Start) -> Result<Farewell, DashboardError> {
+pub async fn start(config: &Config, start: Start) -> Result<(), DashboardError> {
     let mut server = LiveServer::new(start.locate).await?;
     // Asked before the screen is taken: the answer comes where keys do.
     let colors = host_colors();
@@ -61,14 +63,36 @@ pub async fn start(config: &Config, start: Start) -> Result<Farewell, DashboardE
     });
     let mut app = App::new(options, size, Box::new(Timestamp::now));
     let mut lost = None;
-    let command = |command| {
-        if let Err(error) = obey(&screen, command) {
-            lost.get_or_insert(error);
-        }
-    };
-    let left = run(&mut app, &mut terminal, &mut server, inputs, command).await?;
+    let outer = OnScreen { screen: &screen, lost: &mut lost };
+    let farewell = run(&mut app, &mut terminal, &mut server, inputs, outer).await?;
+    screen.last_words(&farewell.to_string());
     // A terminal that takes no commands takes no frames either: the loop has ended by then.
-    lost.map_or(Ok(left), |error| Err(error.into()))
+    lost.map_or(Ok(()), |error| Err(error.into()))
+}
+
+struct OnScreen<'a> {
+    screen: &'a Screen,
+    lost: &'a mut Option<std::io::Error>,
+}
+
+impl Outer for OnScreen<'_> {
+    fn command(&mut self, command: TerminalCommand) {
+        if let Err(error) = obey(self.screen, command) {
+            self.lost.get_or_insert(error);
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        self.lost.is_none() && self.screen.outlet().is_behind()
+    }
+
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.screen.outlet().poll_taken(cx).map(|taken| {
+            if let Err(error) = taken {
+                self.lost.get_or_insert(error);
+            }
+        })
+    }
 }
 
 fn obey(screen: &Screen, command: TerminalCommand) -> std::io::Result<()> {

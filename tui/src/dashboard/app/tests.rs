@@ -1,6 +1,9 @@
 //! The whole app, from real keys to the screen: only terminal and server are in memory.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
@@ -16,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{App, Farewell, FromServer, Input, Options, Server, TerminalCommand, ToServer, run};
+use super::{App, Farewell, FromServer, Input, Options, Outer, Server, TerminalCommand, ToServer, run};
 use crate::dashboard::event::{Event, Lists, Reply, Request, Where};
 use crate::dashboard::key::Key;
 use crate::dashboard::keymap::Keymap;
@@ -127,6 +130,43 @@ struct World {
     polls: watch::Receiver<usize>,
     commands: mpsc::Receiver<TerminalCommand>,
     size: watch::Sender<Size>,
+    takes: Takes,
+}
+
+/// Whether the terminal takes frames, and who waits for it.
+#[derive(Clone)]
+struct Takes(Rc<RefCell<(bool, Option<Waker>)>>);
+
+impl Takes {
+    fn set(&self, takes: bool) {
+        let mut inner = self.0.borrow_mut();
+        inner.0 = takes;
+        if let Some(waker) = inner.1.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The terminal beside its cells: what it is told is told, and it takes frames or does not.
+struct Outside {
+    commands: mpsc::Sender<TerminalCommand>,
+    takes: Takes,
+}
+
+impl Outer for Outside {
+    fn command(&mut self, command: TerminalCommand) {
+        self.commands.try_send(command).expect("the test takes what the terminal is told");
+    }
+
+    fn is_behind(&self) -> bool {
+        !self.takes.0.borrow().0
+    }
+
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut takes = self.takes.0.borrow_mut();
+        takes.1 = Some(cx.waker().clone());
+        if takes.0 { Poll::Ready(()) } else { Poll::Pending }
+    }
 }
 
 impl World {
@@ -226,7 +266,8 @@ async fn play(script: impl AsyncFnOnce(&mut World)) -> Option<Farewell> {
     let (polls_tx, polls) = watch::channel(0);
     let (command_tx, commands) = mpsc::channel(64);
     let (size, size_rx) = watch::channel(Size::new(120, 36));
-    let mut world = World { input, server, asked, seen, polls, commands, size };
+    let takes = Takes(Rc::new(RefCell::new((true, None))));
+    let mut world = World { input, server, asked, seen, polls, commands, size, takes: takes.clone() };
     let began = Instant::now();
     let options = Options {
         context: "local".into(),
@@ -245,9 +286,8 @@ async fn play(script: impl AsyncFnOnce(&mut World)) -> Option<Farewell> {
     let backend = Watched { inner: TestBackend::new(120, 36), size: size_rx, seen: seen_tx };
     let mut terminal = Terminal::new(backend).unwrap();
     let mut fake = Fake { says, asked: asked_tx, polls: polls_tx };
-    let running = run(&mut app, &mut terminal, &mut fake, ReceiverStream::new(inputs), |command| {
-        command_tx.try_send(command).expect("the test takes what the terminal is told");
-    });
+    let outer = Outside { commands: command_tx, takes };
+    let running = run(&mut app, &mut terminal, &mut fake, ReceiverStream::new(inputs), outer);
     let script = script(&mut world);
     tokio::pin!(running, script);
     tokio::select! {
@@ -275,6 +315,32 @@ async fn what_changes_on_the_server_changes_on_the_screen() {
         world.sees_no_more("a new one").await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_terminal_that_takes_nothing_gets_one_frame_when_it_does_again() {
+    play(async |world| {
+        world.connect(lists()).await;
+        world.sees("login page").await;
+        world.takes.set(false);
+        let (frames, polls) = (world.seen.borrow().frames, *world.polls.borrow());
+        for (id, title) in [(1, "first"), (2, "second"), (3, "third")] {
+            world.change(id, ChangeKind::Updated, session(10, 1, title, "ready", 12)).await;
+        }
+        // The server is heard all the while: each change has been taken, and the next is waited for.
+        world.polls.wait_for(|now| *now >= polls + 3).await.unwrap();
+        world.press("down").await;
+        assert_eq!(world.seen.borrow().frames, frames);
+        world.takes.set(true);
+        world.sees("third").await;
+        assert_eq!(world.seen.borrow().frames, frames + 1);
+        world.takes.set(false);
+        world.press("q").await;
+        // It can be left all the same.
+        std::future::pending::<()>().await;
+    })
+    .await
+    .expect("left");
 }
 
 #[tokio::test]
