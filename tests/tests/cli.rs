@@ -101,7 +101,7 @@ fn a_terminal_that_takes_nothing_holds_back_neither_the_session_nor_more_than_a_
     let (first, second) = (session(), session());
     let mut terminal = OnTerminal::start(&machine.command(["attach", &first, &second]));
     terminal.shows("leaves");
-    terminal.types("yes lap | head -c 20000000; touch finished; echo do''ne\r");
+    terminal.types("yes lap | head -c 60000000; touch finished; echo do''ne\r");
     // Nobody reads lap's terminal while this waits: it fills up and stalls.
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let finished = ["sessions", "exec", &second, "--", "test", "-e", "finished"];
@@ -524,6 +524,20 @@ fn attaching_can_end_as_the_program_does() {
     attached.types("echo rea''dy; exit 7\r");
     attached.shows("ready");
     assert_eq!(attached.ends(), 7);
+}
+
+#[test]
+fn a_dashboard_without_colours_writes_none() {
+    let machine = Machine::new();
+    let colours = |arguments: &[&str]| {
+        let mut dashboard = OnTerminal::start(&machine.command(arguments));
+        let screen = dashboard.shows("connected");
+        dashboard.types("q");
+        assert_eq!(dashboard.ends(), 0);
+        ["\x1b[38;", "\x1b[48;"].iter().any(|sequence| screen.contains(sequence))
+    };
+    assert!(colours(&[]));
+    assert!(!colours(&["--no-color"]));
 }
 
 #[test]

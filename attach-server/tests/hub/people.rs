@@ -42,6 +42,12 @@ fn everybody_sees_who_is_there_and_who_is_active() {
     watcher.open(1, view(session));
     watcher.until_ready(1);
     counted((2, 1));
+    // Somebody with two views of it is one person.
+    watcher.open(2, view(session));
+    watcher.until_ready(2);
+    first.open(2, view(session));
+    first.until_ready(2);
+    counted((2, 1));
     drop(first);
     counted((1, 0));
 }

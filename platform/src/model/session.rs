@@ -51,7 +51,7 @@ pub struct Session {
     /// What it wants.
     #[schema(value_type = String)]
     pub attention: Attention,
-    /// Viewers attached now.
+    /// Who is attached to its terminal now, each connection counted once.
     pub viewers: u32,
     /// Whether its terminal is being recorded.
     pub recording: bool,

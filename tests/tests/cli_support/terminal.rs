@@ -56,14 +56,13 @@ impl OnTerminal {
         self.keyboard.flush().unwrap();
     }
 
-    /// Waits until these words have come since the last that were waited for.
+    /// Waits until these words have come since the last that were waited for. Gives what came before, and them.
     #[track_caller]
-    pub(crate) fn shows(&mut self, words: &str) {
+    pub(crate) fn shows(&mut self, words: &str) -> String {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(at) = self.seen.find(words) {
-                self.seen.drain(..at + words.len());
-                return;
+                return self.seen.drain(..at + words.len()).collect();
             }
             match self.output.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),

@@ -93,7 +93,7 @@ pub(super) async fn dashboard(app: &App) -> Result<Next, Fault> {
         Target::Url(url) => url,
     };
     let locate = locate(app, &client)?;
-    Ok(Next::Dashboard(Box::new(Start { context, locate, open: None })))
+    Ok(Next::Dashboard(Box::new(Start { context, locate, open: None, no_color: app.global.no_color })))
 }
 
 /// Does what is left.

@@ -1,5 +1,7 @@
 //! A terminal's rows as cells of the screen.
 
+use std::ops::RangeInclusive;
+
 use lap_vt::{
     Attributes, BACKGROUND, CellText, CellView, FOREGROUND, Rgb, RowView, Terminal, Underline,
     standard_palette,
@@ -111,20 +113,37 @@ impl Painter<'_> {
 /// What makes the outer terminal take two of an emoji's parts for one picture: each part has cells of its own here.
 const JOINER: char = '\u{200d}';
 
+/// What makes it take one for another, with a colour of its own: each stands in cells of its own here too.
+const SKIN_TONES: RangeInclusive<char> = '\u{1f3fb}'..='\u{1f3ff}';
+/// Letters of which the outer terminal makes a flag, of one or two cells each as it likes.
+const FLAG_LETTERS: RangeInclusive<char> = '\u{1f1e6}'..='\u{1f1ff}';
+
+/// What is shown for a character: what takes as many cells on every terminal, whatever stands beside it.
+fn apart(c: char) -> char {
+    if SKIN_TONES.contains(&c) {
+        ' '
+    } else if FLAG_LETTERS.contains(&c) {
+        char::from_u32(u32::from('A') + (u32::from(c) - u32::from(*FLAG_LETTERS.start()))).unwrap_or(c)
+    } else {
+        c
+    }
+}
+
 /// A character the outer terminal might draw wider than its place would push the rest of the row aside, and a joiner
 /// at the end of one would draw whatever is printed next into it, wherever that should be.
 fn set_text(target: &mut Cell, cell: &CellView<'_>) {
     match cell.text {
         CellText::Blank => {}
         CellText::Char(c) => {
-            target.set_char(c);
+            target.set_char(apart(c));
         }
         CellText::Cluster(text) => {
             let text = text.trim_end_matches(JOINER);
-            if text.width() <= usize::from(cell.width) {
+            let first = text.chars().next().unwrap_or(' ');
+            if text.width() <= usize::from(cell.width) && apart(first) == first {
                 target.set_symbol(text);
-            } else if let Some(first) = text.chars().next() {
-                target.set_char(first);
+            } else {
+                target.set_char(apart(first));
             }
         }
     }
@@ -176,6 +195,7 @@ fn nearest(rgb: Rgb) -> u8 {
 #[cfg(test)]
 mod tests {
     use lap_vt::{Limits, Size};
+    use unicode_segmentation::UnicodeSegmentation;
 
     use super::*;
 
@@ -234,6 +254,40 @@ mod tests {
             " ",
             "no half characters"
         );
+    }
+
+    #[test]
+    fn nothing_is_joined_with_what_stands_beside_it() {
+        let samples = [
+            "👍🏽!",
+            "👩🏽\u{200d}💻!",
+            "🇩🇪🇫🇷!",
+            "1\u{fe0f}\u{20e3}!",
+            "❤\u{fe0f}!",
+            "🏳\u{fe0f}\u{200d}🌈!",
+            "🏽🏽🇩!",
+        ];
+        for sample in samples {
+            let mut terminal = Terminal::new(Size { cols: 20, rows: 1 }, Limits::default());
+            terminal.feed(sample.as_bytes());
+            let area = Rect { width: 20, height: 1, ..AREA };
+            let mut buf = Buffer::empty(area);
+            paint(&terminal, 0, 0, area, ColorDepth::True, &mut buf);
+            // A terminal that joins clusters takes what is written in one go for these.
+            let written: Vec<&str> = {
+                let mut x = 0;
+                std::iter::from_fn(|| {
+                    let symbol = (x < 20).then(|| buf[(x, 0)].symbol())?;
+                    x += symbol.width().max(1) as u16;
+                    Some(symbol)
+                })
+                .collect()
+            };
+            let line = written.concat();
+            assert_eq!(line.graphemes(true).collect::<Vec<_>>(), written, "{sample:?}");
+            let mark = line.split('!').next().map(UnicodeWidthStr::width);
+            assert_eq!(mark, Some(usize::from(terminal.cursor().x) - 1), "{sample:?}");
+        }
     }
 
     #[test]

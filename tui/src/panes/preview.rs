@@ -1,12 +1,15 @@
 //! A session's terminal to look at, in the dashboard's detail.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::time::Instant;
 
 use lap_platform::client::attach::Event;
+use lap_vt::{CellText, Terminal};
 use lap_wire::control::Mode;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use unicode_width::UnicodeWidthStr;
 
 use super::ColorDepth;
 use super::paint::paint;
@@ -76,6 +79,7 @@ impl Preview {
         let viewed = &self.pane.viewed;
         let (line, column) = origin(&self.pane, area);
         paint(&viewed.terminal, line, column, area, self.depth, buf);
+        mark_cuts(&viewed.terminal, line, column, area, style, buf);
         let text = match &viewed.state {
             State::Connecting => "connecting…",
             State::Retrying(error, _) => error.message.as_str(),
@@ -89,5 +93,39 @@ impl Preview {
     #[must_use]
     pub fn close(self) -> Vec<Effect> {
         vec![self.pane.viewed.close()]
+    }
+}
+
+/// What stands at the edge of a line that goes on beyond it.
+const CUT: &str = "…";
+
+/// Marks the lines that go on beyond the area's edges, where there is something to see there.
+fn mark_cuts(terminal: &Terminal, line: i32, column: u16, area: Rect, style: &PaneStyle, buf: &mut Buffer) {
+    let cols = terminal.size().cols;
+    for y in 0..area.height {
+        let Some(row) = terminal.row(line + i32::from(y)) else { continue };
+        let has_text = |mut cells: Range<u16>| {
+            cells.any(|x| !matches!(row.cell(x).text, CellText::Blank | CellText::Char(' ')))
+        };
+        let (left, right) = (area.x, area.right() - 1);
+        let mut mark = |x: u16| {
+            if let Some(cell) = buf.cell_mut((x, area.y + y)) {
+                cell.reset();
+                cell.set_symbol(CUT).set_style(style.note);
+            }
+        };
+        if has_text(0..column) {
+            mark(left);
+        }
+        if has_text(column.saturating_add(area.width).min(cols)..cols) {
+            mark(right);
+            // The left half of a wide character would cover the mark.
+            if right > left
+                && let Some(cell) = buf.cell_mut((right - 1, area.y + y))
+                && cell.symbol().width() > 1
+            {
+                cell.set_symbol(" ");
+            }
+        }
     }
 }

@@ -481,6 +481,11 @@ fn a_preview_has_no_size_and_shows_the_rows_around_the_cursor() {
     preview.render(buf.area, &mut buf, &PaneStyle::default());
     let row: String = (0..20).map(|x| buf[(x, 1)].symbol()).collect();
     assert_eq!(row.trim_end(), "near the end");
+    let row = |buf: &Buffer, y| (0..20).map(|x| buf[(x, y)].symbol()).collect::<String>();
+    let bytes = "\x1b[22;1Hshort\x1b[23;1H\x1b[2K012345678901234567漢字more\x1b[24;1H".to_owned().into();
+    preview.handle(&Event::Channel(channel, ChannelEvent::Output { offset: 30, bytes }), now);
+    preview.render(buf.area, &mut buf, &PaneStyle::default());
+    assert_eq!([row(&buf, 0).trim_end(), row(&buf, 1).trim_end()], ["short", "012345678901234567 …"]);
     assert_eq!(preview.set_shown(false), [Effect::Attach(Command::Visible { channel, visible: false })]);
     assert_eq!(preview.close(), [Effect::Attach(Command::Close { channel })]);
 }

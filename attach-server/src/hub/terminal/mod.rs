@@ -9,6 +9,7 @@ mod flow;
 mod viewer;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -490,8 +491,11 @@ impl Terminal {
 
     fn tell_viewers(&self, state: &State) {
         if let Some(directory) = self.directory() {
-            let interactive = state.viewers.iter().filter(|v| v.mode == Mode::Interact).count();
-            directory.viewers(self.session, state.viewers.len() as u32, interactive as u32);
+            directory.viewers(
+                self.session,
+                state.people(|_| true),
+                state.people(|v| v.mode == Mode::Interact),
+            );
         }
     }
 
@@ -511,6 +515,12 @@ fn no_input_stream() -> WireError {
 }
 
 impl State {
+    /// Whoever looks at it: somebody with two panes of it is one.
+    fn people(&self, which: impl Fn(&Viewer) -> bool) -> u32 {
+        let all = self.viewers.iter().filter(|v| which(v)).map(|v| v.connection.id);
+        all.collect::<HashSet<u64>>().len() as u32
+    }
+
     fn upstream_open(&self, since: Option<Since>) -> Open {
         Open {
             session: self.location.program.clone(),

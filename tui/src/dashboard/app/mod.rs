@@ -381,6 +381,10 @@ impl App {
             (Some(_), Some(session)) => Some(self.pane_session(session.id)),
             _ => None,
         };
+        self.model.in_preview = match (self.layout.preview, self.model.previewed()) {
+            (Some(_), Some(session)) => Some(session.id),
+            _ => None,
+        };
         if self.preview.as_ref().map(|preview| &preview.session().id)
             == wanted.as_ref().map(|session| &session.id)
         {

@@ -42,6 +42,8 @@ pub struct Start {
     pub locate: Locate,
     /// A session to open as soon as it can be.
     pub open: Option<SessionId>,
+    /// Without colours, whatever the environment says.
+    pub no_color: bool,
 }
 
 /// Takes the terminal over and runs the dashboard on it until it is left. What keeps running is the last it says.
@@ -49,10 +51,10 @@ pub struct Start {
 /// # Errors
 /// [`DashboardError`]; the terminal is given back before.
 pub async fn start(config: &Config, start: Start) -> Result<(), DashboardError> {
-    let mut server = LiveServer::new(start.locate).await?;
+    let mut server = LiveServer::new(start.locate.clone()).await?;
     // Asked before the screen is taken: the answer comes where keys do.
     let colors = host_colors();
-    let options = options(config, start.context, server.address(), colors, start.open);
+    let options = options(config, start, server.address(), colors);
     let screen = Screen::enter()?;
     let mut terminal = screen.terminal()?;
     let size = terminal.size()?;
@@ -108,15 +110,10 @@ fn obey(screen: &Screen, command: TerminalCommand) -> std::io::Result<()> {
     }
 }
 
-fn options(
-    config: &Config,
-    context: String,
-    address: String,
-    colors: HostColors,
-    open: Option<SessionId>,
-) -> Options {
+fn options(config: &Config, start: Start, address: String, colors: HostColors) -> Options {
+    let Start { context, open, no_color, .. } = start;
     let (keymap, mut warnings) = Keymap::configured(&config.interface.keys);
-    let depth = colors_there_are(config);
+    let depth = if no_color { ColorDepth::None } else { colors_there_are(config) };
     let name = match config.interface.theme.as_str() {
         "" | AUTO => Background::of(&colors).theme(),
         name => name,

@@ -131,6 +131,8 @@ pub struct Model {
     pub show_ended: bool,
     /// Whether there is a preview.
     pub show_preview: bool,
+    /// The session whose terminal it shows now.
+    pub in_preview: Option<SessionId>,
     /// What lies over the lists and has the keys.
     pub layer: Option<Layer>,
     /// Messages.
@@ -171,6 +173,7 @@ impl Model {
             filtering: false,
             show_ended: true,
             show_preview: true,
+            in_preview: None,
             layer: None,
             toasts: Toasts::default(),
             tasks: Vec::new(),
@@ -208,6 +211,14 @@ impl Model {
     /// The sessions of an agent that are not over.
     pub fn live_sessions(&self, agent: AgentId) -> impl Iterator<Item = &Session> {
         self.sessions.values().filter(move |session| session.agent_id == agent && session.status.is_live())
+    }
+
+    /// Who looks at a session's terminal. This dashboard counts where it has it in a pane: a preview is no visit.
+    #[must_use]
+    pub fn viewers(&self, session: &Session) -> u32 {
+        let only_previewed =
+            self.in_preview == Some(session.id) && !self.panes.sessions.contains(&session.id);
+        session.viewers.saturating_sub(u32::from(only_previewed))
     }
 
     /// The session whose terminal the preview shows: the selected one, or the newest live one of the selected agent.
@@ -306,4 +317,21 @@ pub fn waits(session: &Session) -> bool {
 fn short_id(id: &str) -> String {
     let tail = id.len().saturating_sub(8);
     id.get(tail..).unwrap_or(id).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::dashboard::view::testing::{sample, session};
+
+    #[test]
+    fn a_preview_is_no_viewer_and_a_pane_is() {
+        let mut model = sample();
+        let mut looked_at = session(10, 1, "login page", "ready", 12);
+        looked_at.viewers = 2;
+        assert_eq!(model.viewers(&looked_at), 2);
+        model.in_preview = Some(looked_at.id);
+        assert_eq!(model.viewers(&looked_at), 1);
+        model.panes.sessions.push(looked_at.id);
+        assert_eq!(model.viewers(&looked_at), 2);
+    }
 }

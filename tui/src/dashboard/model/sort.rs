@@ -111,7 +111,7 @@ impl Model {
                 SessionSort::Title => session_name(a).to_lowercase().cmp(&session_name(b).to_lowercase()),
                 SessionSort::Agent => self.agent_name(a.agent_id).cmp(&self.agent_name(b.agent_id)),
                 SessionSort::Harness => self.harness_of(a).cmp(self.harness_of(b)),
-                SessionSort::Viewers => b.viewers.cmp(&a.viewers),
+                SessionSort::Viewers => self.viewers(b).cmp(&self.viewers(a)),
                 // What runs is above what is over.
                 SessionSort::Age => b.status.is_live().cmp(&a.status.is_live()),
             };

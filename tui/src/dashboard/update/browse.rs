@@ -290,11 +290,10 @@ fn ask_stop(model: &mut Model) {
     }
 }
 
-/// Viewers beside this dashboard's own preview and pane.
+/// Viewers beside this dashboard's own.
 fn others(model: &Model, session: &Session) -> u32 {
-    let previewed = model.show_preview && model.previewed().is_some_and(|one| one.id == session.id);
     let in_pane = model.panes.sessions.contains(&session.id);
-    session.viewers.saturating_sub(u32::from(previewed) + u32::from(in_pane))
+    model.viewers(session).saturating_sub(u32::from(in_pane))
 }
 
 fn ask_restart(model: &mut Model) {

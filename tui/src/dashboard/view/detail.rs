@@ -107,7 +107,7 @@ fn session(model: &Model, session: &Session) -> Vec<Fact> {
     let mut facts =
         vec![("State", state(session), Kind::State), ("Agent", format!("{agent} · {harness}"), Kind::Plain)];
     let mut life = vec![format!("{} old", age(session.created_at, model.now))];
-    match session.viewers {
+    match model.viewers(session) {
         0 => {}
         1 => life.push(String::from("1 viewer")),
         n => life.push(format!("{n} viewers")),

@@ -52,7 +52,10 @@ pub(super) fn draw(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         let (glyph, style) = glyph(session, theme);
         let over = !session.status.is_live();
         let plain = if over { theme.dim } else { theme.text };
-        let viewers = if session.viewers > 0 { session.viewers.to_string() } else { String::new() };
+        let viewers = match model.viewers(session) {
+            0 => String::new(),
+            n => n.to_string(),
+        };
         let mark = if session.unconfined && !over { " △" } else { "" };
         let mut cells = vec![Cell::new(glyph, style), Cell::new(session_name(session), plain).tail(mark)];
         if with_agent {
