@@ -30,6 +30,20 @@ fn help_is_there_and_a_slip_is_told() {
 }
 
 #[test]
+fn every_command_has_a_manual_page() {
+    let machine = Machine::new();
+    assert!(machine.lap(["man"]).succeeds().contains(".TH lap 1"));
+    let pages = machine.path("pages");
+    machine.lap(["man".as_ref(), pages.as_os_str()]).succeeds();
+    for (page, words) in
+        [("lap.1", "completions"), ("lap-sessions.1", "logs"), ("lap-sessions-exec.1", "exec")]
+    {
+        assert!(machine.read(&format!("pages/{page}")).contains(words), "{page}");
+    }
+    assert!(!machine.has_server());
+}
+
+#[test]
 fn what_needs_a_terminal_says_so_without_one() {
     let machine = Machine::new();
     assert!(machine.lap(Vec::<&str>::new()).fails(2).contains("needs a terminal"));

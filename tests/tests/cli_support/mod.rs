@@ -29,7 +29,7 @@ impl Machine {
         Machine { folder: tempfile::Builder::new().prefix("lap").tempdir().unwrap() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 

@@ -97,6 +97,11 @@ pub(super) enum Command {
         /// Which shell.
         shell: Shell,
     },
+    /// Print the manual page, or write those of all commands into a directory.
+    Man {
+        /// Where to: `lap.1`, `lap-agents.1` and so on.
+        directory: Option<PathBuf>,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -23,7 +23,7 @@ mod table;
 mod watch;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -95,6 +95,10 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
         clap_complete::generate(shell, &mut Cli::command(), "lap", &mut std::io::stdout());
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(Command::Man { directory }) = cli.command {
+        manual(directory.as_deref())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(Command::Serve(args)) = &cli.command {
         let config = load(serve::configuration(args, file))?;
         if args.check_config {
@@ -112,6 +116,19 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
     // A read of standard input may still wait on a thread of its own: it is not waited for.
     runtime.shutdown_background();
     attach::finish(&app, next?)
+}
+
+/// The manual, made from the commands themselves.
+fn manual(directory: Option<&Path>) -> Result<(), Fault> {
+    let command = Cli::command().name("lap");
+    let Some(directory) = directory else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).render(&mut page)?;
+        return print::bytes(&page);
+    };
+    let failed = |error| Fault::new(Exit::Failed, format!("cannot write {}: {error}", directory.display()));
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    clap_mangen::generate_to(command, directory).map_err(failed)
 }
 
 async fn command(
@@ -141,7 +158,7 @@ async fn command(
         Some(Command::Down(args)) => serve::down(app, &args).await,
         Some(Command::Doctor) => doctor::run(app).await,
         // Done before there is a runtime.
-        Some(Command::Serve(_) | Command::Completions { .. }) => Ok(()),
+        Some(Command::Serve(_) | Command::Completions { .. } | Command::Man { .. }) => Ok(()),
     };
     done.map(|()| Next::Done)
 }

@@ -90,6 +90,11 @@ pub(super) fn can_be_noted() -> bool {
     !stderr.is_terminal() || wait_writable(stderr.as_fd(), NOTE_WAIT)
 }
 
+/// Bytes as they are, on standard output.
+pub(super) fn bytes(bytes: &[u8]) -> Result<(), Fault> {
+    out(|stdout| stdout.write_all(bytes))
+}
+
 /// A word to the person, beside the output: on standard error.
 pub(super) fn note(text: &str) -> Result<(), Fault> {
     writeln!(io::stderr(), "{text}").map_err(Fault::from)
