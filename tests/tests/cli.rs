@@ -436,12 +436,14 @@ fn a_watched_list_goes_on_by_itself() {
 fn a_reader_that_has_seen_enough_is_no_trouble() {
     let machine = Machine::new();
     machine.lap(["agents", "create", "one", "--harness", "shell", "--model", "m"]).succeeds();
-    let mut listing =
-        machine.command(["agents", "ls"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(listing.stdout.take());
-    let done = listing.wait_with_output().unwrap();
-    assert!(!text(&done.stderr).contains("panicked"), "{}", text(&done.stderr));
-    assert!(done.status.success());
+    for arguments in [["agents", "ls"], ["completions", "bash"], ["completions", "fish"]] {
+        let mut command = machine.command(arguments);
+        let mut listing = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(listing.stdout.take());
+        let done = listing.wait_with_output().unwrap();
+        assert!(!text(&done.stderr).contains("panicked"), "{}", text(&done.stderr));
+        assert!(done.status.success());
+    }
 }
 
 #[test]

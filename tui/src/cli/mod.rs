@@ -92,7 +92,10 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
     }
     let file = cli.global.config.clone();
     if let Some(Command::Completions { shell }) = cli.command {
-        clap_complete::generate(shell, &mut Cli::command(), "lap", &mut std::io::stdout());
+        // It gives up with a panic where its writer fails, as a pipe does whose reader has seen enough.
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "lap", &mut script);
+        print::bytes(&script)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(Command::Man { directory }) = cli.command {
