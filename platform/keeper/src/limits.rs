@@ -39,8 +39,9 @@ pub(crate) const PROGRAM_READ_TYPING: usize = 4 * 1024;
 /// How long output may lie before the model is fed with it: an echo is on its viewer's screen by then, and has not had to
 /// share the processor with the model.
 pub(crate) const MODEL_DELAY: Duration = Duration::from_millis(1);
-/// Bytes the model is fed before the descriptors are looked at again: about a quarter of a millisecond.
-pub(crate) const MODEL_SLICE: usize = 16 * 1024;
+/// Bytes the model is fed before the descriptors are looked at again: some 60 µs, about as long as the kernel takes to hand on
+/// the next pages of a flood, so that the model is fed while there is nothing to read.
+pub(crate) const MODEL_SLICE: usize = 4 * 1024;
 /// Changes of size the model has yet to reach; beyond it the model is fed at once.
 pub(crate) const MAX_CHANGES: usize = 64;
 /// Answers of the model that wait to be written, in bytes. A program that asks without reading loses the rest.
