@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use lap_platform::harness::Harness;
 use lap_platform::model::{Agent, AgentId, AgentPatch, AgentRow, AgentSpec, McpServer};
 use lap_platform::secret::{mask, mask_map};
 use uuid::Uuid;
@@ -12,14 +13,26 @@ const PRELOAD_MEMORIES: u32 = 10;
 /// The branch when the request does not say.
 const BRANCH: &str = "main";
 
+/// The model of an agent that needs none: whatever its programs are set to.
+const NO_MODEL: &str = "default";
+
 /// What a new agent has where its request says nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Defaults {
     pub(crate) harness_id: String,
+    /// The model gateway's.
+    pub(crate) model: Option<String>,
     pub(crate) idle_timeout_seconds: u64,
 }
 
-/// The agent a request asks for. `supports_tui` says whether a harness has a terminal.
+impl Defaults {
+    /// The model of an agent of this harness that names none; absent where it must.
+    pub(crate) fn model_of(&self, harness: &Harness) -> Option<String> {
+        self.model.clone().or_else(|| (!harness.needs_model).then(|| NO_MODEL.to_owned()))
+    }
+}
+
+/// The agent a request asks for; that it names a model where it must is the document's to hold. `supports_tui` says whether a harness has a terminal.
 pub(crate) fn from_spec(spec: &AgentSpec, defaults: &Defaults, supports_tui: impl Fn(&str) -> bool) -> Agent {
     let spec = spec.clone();
     let id = AgentId::new();
@@ -27,7 +40,10 @@ pub(crate) fn from_spec(spec: &AgentSpec, defaults: &Defaults, supports_tui: imp
     Agent {
         id,
         name: spec.name.unwrap_or_else(|| generated_name(&harness_id, id)),
-        model: spec.model,
+        model: Some(spec.model)
+            .filter(|model| !model.is_empty())
+            .or_else(|| defaults.model.clone())
+            .unwrap_or_else(|| NO_MODEL.to_owned()),
         prompt: spec.prompt,
         supports_tui: supports_tui(&harness_id),
         harness_id,
@@ -147,7 +163,7 @@ mod tests {
     fn agent(vars: &[(&str, &str)]) -> Agent {
         let vars = vars.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let spec = AgentSpec { model: "m".into(), env_vars: vars, ..AgentSpec::default() };
-        let defaults = Defaults { harness_id: "shell".into(), idle_timeout_seconds: 60 };
+        let defaults = Defaults { harness_id: "shell".into(), model: None, idle_timeout_seconds: 60 };
         from_spec(&spec, &defaults, |_| true)
     }
 

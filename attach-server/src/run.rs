@@ -28,7 +28,7 @@ use crate::idempotency::AtWork;
 use crate::limits::Slots;
 use crate::listen::{self, Policy};
 use crate::metrics::Metrics;
-use crate::openapi::BadDocument;
+use crate::openapi::{BadDocument, Harnesses};
 use crate::origin::Origins;
 use crate::presence::{self, Presence};
 use crate::schema::Schemas;
@@ -187,7 +187,12 @@ impl Server {
         let stopping = CancellationToken::new();
         metrics.register(|registry| hub.metrics().register(registry));
         let (routes, gathered) = routes::gather();
-        let document = openapi::document(&gathered, &harnesses(&sessions))?;
+        let agent_defaults = Defaults {
+            harness_id: config.sessions.harness.clone(),
+            model: config.gateway.default_model.clone(),
+            idle_timeout_seconds: config.sessions.idle_timeout.as_secs(),
+        };
+        let document = openapi::document(&gathered, &harnesses(&sessions, &agent_defaults))?;
         let state = AppState::new(Parts {
             origins: origins(&config, &url),
             limits: config.limits.clone(),
@@ -196,10 +201,7 @@ impl Server {
             store: store.clone(),
             sessions,
             hub: hub.clone(),
-            agent_defaults: Defaults {
-                harness_id: config.sessions.harness.clone(),
-                idle_timeout_seconds: config.sessions.idle_timeout.as_secs(),
-            },
+            agent_defaults,
             at_work: AtWork::default(),
             tasks: TaskTracker::new(),
             schemas: Schemas::new(&document),
@@ -306,8 +308,17 @@ fn origins(config: &Config, url: &str) -> Origins {
     Origins::new(std::iter::once(own).chain(config.server.allowed_origins.iter().map(String::as_str)))
 }
 
-fn harnesses(sessions: &Sessions) -> Vec<String> {
-    sessions.catalog().ids().into_iter().map(str::to_owned).collect()
+fn harnesses(sessions: &Sessions, defaults: &Defaults) -> Harnesses {
+    let catalog = sessions.catalog();
+    Harnesses {
+        ids: catalog.ids().into_iter().map(str::to_owned).collect(),
+        without_model: catalog
+            .iter()
+            .filter(|harness| defaults.model_of(harness).is_some())
+            .map(|harness| harness.id.clone())
+            .collect(),
+        default: defaults.harness_id.clone(),
+    }
 }
 
 fn system(what: &'static str, cause: io::Error) -> StartError {

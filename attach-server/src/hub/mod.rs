@@ -15,6 +15,8 @@
 mod bell;
 mod connection;
 mod directory;
+#[cfg(test)]
+mod documented;
 mod link;
 mod metrics;
 mod outlet;

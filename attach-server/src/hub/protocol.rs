@@ -17,7 +17,7 @@ use super::connection::{Channel, Connection, Kind, check_grant};
 use super::terminal::{MAX_VIEWERS, NewViewer};
 
 /// The longest name a client may give itself, and its input streams, in bytes.
-const MAX_NAME: usize = 200;
+pub(super) const MAX_NAME: usize = 200;
 
 /// A connection ends with this code and reason.
 type Close = (u16, &'static str);

@@ -19,7 +19,7 @@ pub(super) const CHANNEL: u32 = 1;
 const SCROLLBACK: u32 = 256 * 1024;
 
 /// Messages kept that were typed before the terminal was there: a person's, for as long as opening can take.
-const MAX_EARLY: usize = 1024;
+pub(super) const MAX_EARLY: usize = 1024;
 
 /// A text frame that is exactly one of these is never typed.
 #[derive(Deserialize)]

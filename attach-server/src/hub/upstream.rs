@@ -25,7 +25,7 @@ use super::outlet::{Framing, Io, Outlet};
 use super::terminal::Terminal;
 
 /// A keeper on the same machine answers in well under this; one across a cluster has a few round trips.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where frames of a channel go.
 #[derive(Clone)]

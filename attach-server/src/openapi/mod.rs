@@ -27,8 +27,18 @@ pub(crate) fn base() -> OpenApi {
 #[error("openapi.json cannot be made: {0}")]
 pub struct BadDocument(String);
 
-/// The finished document. `harnesses` are the ids an agent can be made with.
-pub(crate) fn document(gathered: &OpenApi, harnesses: &[String]) -> Result<Value, BadDocument> {
+/// What an agent can be made with.
+#[derive(Debug, Default)]
+pub(crate) struct Harnesses {
+    pub(crate) ids: Vec<String>,
+    /// Those whose agents need not name a model.
+    pub(crate) without_model: Vec<String>,
+    /// The one of an agent that names none.
+    pub(crate) default: String,
+}
+
+/// The finished document.
+pub(crate) fn document(gathered: &OpenApi, harnesses: &Harnesses) -> Result<Value, BadDocument> {
     let mut document = serde_json::to_value(gathered).map_err(|error| BadDocument(error.to_string()))?;
     document["info"] = json!({
         "title": "lap",
@@ -45,9 +55,27 @@ pub(crate) fn document(gathered: &OpenApi, harnesses: &[String]) -> Result<Value
     }
     limits::apply(&mut document)?;
     let harness = at(&mut document, "AgentSpec", "harness_id")?;
-    harness["enum"] = harnesses.iter().map(|id| json!(id)).chain([Value::Null]).collect();
+    harness["enum"] = harnesses.ids.iter().map(|id| json!(id)).chain([Value::Null]).collect();
+    model_where_needed(&mut document, harnesses);
     common_answers(&mut document);
     Ok(document)
+}
+
+/// Requires a model of those agents that are of no use without one.
+fn model_where_needed(document: &mut Value, harnesses: &Harnesses) {
+    if harnesses.ids.iter().all(|id| harnesses.without_model.contains(id)) {
+        return;
+    }
+    let mut ids: Vec<Value> = harnesses.without_model.iter().map(|id| json!(id)).collect();
+    let mut free = json!({ "properties": { "harness_id": {} } });
+    if harnesses.without_model.contains(&harnesses.default) {
+        ids.push(Value::Null);
+    } else {
+        free["required"] = json!(["harness_id"]);
+    }
+    free["properties"]["harness_id"] = json!({ "enum": ids });
+    document["components"]["schemas"]["AgentSpec"]["if"] = free;
+    document["components"]["schemas"]["AgentSpec"]["else"] = json!({ "required": ["model"] });
 }
 
 fn properties_of<'a>(

@@ -3,6 +3,7 @@ use axum::extract::State;
 use lap_platform::model::{Harness, Page};
 use lap_platform::session::Sessions;
 
+use crate::agent_form::Defaults;
 use crate::auth::{Can, Read};
 use crate::state::AppState;
 
@@ -14,14 +15,14 @@ use crate::state::AppState;
     responses((status = 200, description = "All of them, in one page.", body = Page<Harness>))
 )]
 pub(super) async fn list(_: Can<Read>, State(state): State<AppState>) -> Json<Page<Harness>> {
-    let data = all(state.sessions());
+    let data = all(state.sessions(), state.agent_defaults());
     let total = data.len() as u64;
     let limit = Page::<Harness>::MAX_LIMIT;
     Json(Page { data, total, limit, offset: 0, next_cursor: None })
 }
 
 /// Looked for when asked: what is installed meanwhile is there without a restart.
-fn all(sessions: &Sessions) -> Vec<Harness> {
+fn all(sessions: &Sessions, defaults: &Defaults) -> Vec<Harness> {
     let catalog = sessions.catalog();
     let mut all: Vec<Harness> = catalog
         .iter()
@@ -34,7 +35,7 @@ fn all(sessions: &Sessions) -> Vec<Harness> {
                 available: program.is_some(),
                 program: program.map(|path| path.display().to_string()),
                 install: harness.install.clone(),
-                default_model: None,
+                default_model: defaults.model_of(harness),
             }
         })
         .collect();

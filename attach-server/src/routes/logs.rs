@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use lap_platform::model::{ErrorBody, SessionId};
+use lap_platform::sandbox;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -74,9 +77,9 @@ pub(crate) struct Tail {
     /// Lines from the end; 500 by default.
     #[param(minimum = 1, maximum = 100_000)]
     tail_lines: Option<u32>,
-    /// Not older than this. Sandboxes on this machine have logs without times, and give all of it.
+    /// Nothing if it said nothing for longer than this. Sandboxes on this machine have logs without a time on each
+    /// line: where the last line is young enough, the lines before it are given too.
     #[param(minimum = 1, maximum = 31_536_000)]
-    #[allow(dead_code)]
     since_seconds: Option<u32>,
 }
 
@@ -98,6 +101,8 @@ pub(super) async fn sandbox_logs(
     SessionPath(id): SessionPath,
     Query(tail): Query<Tail>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let text = state.sessions().sandbox_logs(id, tail.tail_lines.unwrap_or(TAIL_LINES)).await?;
+    let within = tail.since_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+    let tail = sandbox::Tail { lines: tail.tail_lines.unwrap_or(TAIL_LINES), within };
+    let text = state.sessions().sandbox_logs(id, tail).await?;
     Ok(([(header::CONTENT_TYPE, TEXT)], text))
 }

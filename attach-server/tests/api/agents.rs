@@ -112,3 +112,48 @@ async fn lists_are_filtered_sorted_and_paged() {
     let refused = api.get(&format!("{AGENTS}?cursor=nonsense")).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
 }
+
+#[tokio::test]
+async fn an_address_with_a_token_in_it_is_refused_and_not_repeated() {
+    let api = Api::start().await;
+    let token = "ghp_0123456789abcdef0123456789abcdef9f";
+    for url in [format!("https://{token}@github.com/a/b"), format!("https://x:{token}@github.com/a/b")] {
+        let refused = api.post(AGENTS, &json!({ "model": "m", "repo_url": url })).await;
+        assert_eq!(refused.faults(), ["repo_url: invalid"], "{}", refused.text);
+        assert!(refused.text.contains("env_vars") && !refused.text.contains(token), "{}", refused.text);
+    }
+    let ssh = json!({ "model": "m", "repo_url": "ssh://git@github.com/a/b" });
+    assert_eq!(api.post(AGENTS, &ssh).await.status, StatusCode::CREATED);
+}
+
+/// What the harnesses say of their default models.
+async fn default_models(api: &Api) -> (Value, Value) {
+    let all = api.get("/api/v1/managed_agents/harnesses").await.json();
+    let of = |id: &str| {
+        let found = all["data"].as_array().unwrap().iter().find(|harness| harness["id"] == id).unwrap();
+        found["default_model"].clone()
+    };
+    (of("shell"), of("opencode"))
+}
+
+#[tokio::test]
+async fn a_shell_needs_no_model_and_others_take_the_gateways() {
+    let api = Api::start().await;
+    assert_eq!(default_models(&api).await, (json!("default"), Value::Null));
+    for body in [json!({}), json!({ "harness_id": "shell" }), json!({ "harness_id": null })] {
+        let made = api.post(AGENTS, &body).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+        assert_eq!((&made.json()["harness_id"], &made.json()["model"]), (&json!("shell"), &json!("default")));
+    }
+    let refused = api.post(AGENTS, &json!({ "harness_id": "opencode" })).await;
+    assert_eq!(refused.faults(), ["model: required"]);
+    let empty = api.post(AGENTS, &json!({ "harness_id": "shell", "model": "" })).await;
+    assert!(empty.faults().contains(&"model: too_small".to_owned()), "{}", empty.text);
+
+    let api = Api::start_with(&[("LITELLM_DEFAULT_MODEL", "house/model")]).await;
+    assert_eq!(default_models(&api).await, (json!("house/model"), json!("house/model")));
+    for harness in ["shell", "opencode"] {
+        let made = api.post(AGENTS, &json!({ "harness_id": harness })).await;
+        assert_eq!(made.json()["model"], "house/model", "{}", made.text);
+    }
+}

@@ -57,7 +57,7 @@ async fn an_answer_outlives_the_server() {
 async fn a_refused_request_is_refused_again_and_a_key_must_be_one() {
     let api = Api::start().await;
     for _ in 0..2 {
-        assert_eq!(create(&api, "k", &json!({})).await.faults(), ["model: required"]);
+        assert_eq!(create(&api, "k", &json!({ "name": "" })).await.faults(), ["name: too_small"]);
     }
     for bad in ["", "two words", &"x".repeat(256)] {
         let answer = create(&api, bad, &json!({ "model": "m" })).await;

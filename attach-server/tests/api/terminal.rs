@@ -85,8 +85,33 @@ async fn a_terminal_is_typed_into_with_the_sessions_own_token_and_its_log_tells_
     assert_eq!(diagnosis["detected_issues"], json!([]));
     let lines = diagnosis["harness"]["last_output"].as_array().unwrap();
     assert!(lines.iter().any(|line| line.as_str().unwrap().ends_with("mark-42")), "{diagnosis:#}");
-    assert_eq!(api.get(&format!("{SESSIONS}/{id}/sandbox_logs?tailLines=5")).await.status, StatusCode::OK);
+    sandbox_logs(&api, &id).await;
     api.delete(&format!("{AGENTS}/{agent}")).await;
+}
+
+/// As if the keeper had said something just now, and as if two hours ago.
+async fn sandbox_logs(api: &Api, session: &str) {
+    let log = find(api.dir.path(), "keeper.log").expect("a sandbox has a log");
+    std::fs::write(&log, "one\ntwo\n").unwrap();
+    let get = async |query: &str| {
+        let answer = api.get(&format!("{SESSIONS}/{session}/sandbox_logs?{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        answer.text
+    };
+    assert_eq!(get("tailLines=1&sinceSeconds=3600").await, "two\n");
+    let ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7200);
+    std::fs::File::options().write(true).open(&log).unwrap().set_modified(ago).unwrap();
+    assert_eq!(get("sinceSeconds=3600").await, "");
+    assert_eq!(get("sinceSeconds=9000").await, "one\ntwo\n");
+    assert_eq!(get("tailLines=5").await, "one\ntwo\n");
+}
+
+/// A file of this name below a directory.
+fn find(dir: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
+    std::fs::read_dir(dir).ok()?.flatten().find_map(|entry| match entry.file_type().ok()?.is_dir() {
+        true => find(&entry.path(), name),
+        false => (entry.file_name() == name).then(|| entry.path()),
+    })
 }
 
 #[tokio::test]

@@ -50,6 +50,9 @@ pub struct Harness {
     /// Where it looks for skills.
     #[serde(default)]
     pub skills_dir: Option<String>,
+    /// Whether it is of no use without a model: an agent must then name one.
+    #[serde(default = "yes")]
+    pub needs_model: bool,
     /// Arguments that choose its model.
     #[serde(default)]
     pub model_args: Vec<String>,
@@ -65,6 +68,10 @@ pub struct Harness {
     /// Files without which a dialog stands in the way at its first start. Never written to a user's own home.
     #[serde(default)]
     pub seed: Vec<Seed>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How a harness can be used.

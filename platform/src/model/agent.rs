@@ -83,7 +83,9 @@ pub struct AgentSpec {
     /// Generated when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Required.
+    /// The server's `gateway.default_model` when absent. Without one it is required, but for harnesses that need no
+    /// model, such as `shell`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
     #[allow(missing_docs)]
     #[serde(default, skip_serializing_if = "Option::is_none")]

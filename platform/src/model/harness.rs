@@ -18,7 +18,7 @@ pub struct Harness {
     /// The command that installs it, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub install: Option<String>,
-    /// What an agent's `model` is when nobody says otherwise.
+    /// What an agent's `model` is when nobody says otherwise; where absent, an agent must name one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_model: Option<String>,
 }

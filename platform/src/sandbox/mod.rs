@@ -24,6 +24,15 @@ impl fmt::Display for SandboxName {
 /// Names its sandbox in the environment of every program of it, so that what a program left behind can be found.
 pub const SANDBOX_VARIABLE: &str = "LAP_SANDBOX";
 
+/// How much of a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tail {
+    /// Lines from its end.
+    pub lines: u32,
+    /// None that is certainly older.
+    pub within: Option<std::time::Duration>,
+}
+
 /// What a sandbox is made from. What makes a session that session is not here: it reaches the sandbox through its
 /// keeper, so that a warm sandbox can serve any agent that uses its image.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -108,8 +117,8 @@ pub trait SandboxRuntime: Send + Sync + 'static {
     /// A new byte stream to its keeper, registered with the runtime (tokio's) of the caller.
     async fn connect(&self, name: &SandboxName) -> Result<KeeperStream, SandboxError>;
 
-    /// What the sandbox itself printed (the keeper's log, a container's): the last `tail_lines`.
-    async fn logs(&self, name: &SandboxName, tail_lines: u32) -> Result<String, SandboxError>;
+    /// What the sandbox itself printed (the keeper's log, a container's).
+    async fn logs(&self, name: &SandboxName, tail: Tail) -> Result<String, SandboxError>;
 
     /// The directory programs start in, as seen inside the sandbox.
     fn workdir(&self, name: &SandboxName) -> String;

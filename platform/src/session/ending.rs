@@ -8,7 +8,7 @@ use super::live::Entry;
 use super::{Inner, SessionError};
 use crate::keeper_client::KeeperClient;
 use crate::model::{Phase, SessionId, SessionStatus};
-use crate::sandbox::SandboxName;
+use crate::sandbox::{SandboxName, Tail};
 use crate::store::SessionRecord;
 
 /// How long viewers have to be sent the end of a terminal's output before its sandbox is removed.
@@ -69,7 +69,11 @@ impl Inner {
             if tokio::time::timeout(DELIVERY, entry.delivered()).await.is_err() {
                 tracing::warn!(session = %id, "viewers have not taken the end of the output in time");
             }
-            let log = self.runtime.logs(sandbox, EVIDENCE_LINES).await.unwrap_or_default();
+            let log = self
+                .runtime
+                .logs(sandbox, Tail { lines: EVIDENCE_LINES, within: None })
+                .await
+                .unwrap_or_default();
             entry.set_client(None);
             self.runtime.delete(sandbox).await?;
             if !log.trim().is_empty() {

@@ -37,11 +37,11 @@ pub(super) enum Verdict {
 impl Idle {
     /// The rule as it stands for a session now. What is known of its use from before this process counts, but for a
     /// clock that was set: there is always the time of a notice left.
-    pub(super) fn of(record: &SessionRecord, entry: &Entry, now: Duration) -> Idle {
+    pub(super) fn of(record: &SessionRecord, entry: &Entry, now: Duration, wall: Timestamp) -> Idle {
         let timeout = Duration::from_millis(record.idle_timeout_ms);
         let notice = NOTICE.min(timeout / 2);
         if let Some(seen) = record.last_seen_at.or(record.ready_at) {
-            let ago = Timestamp::now().duration_since(seen).max(SignedDuration::ZERO).unsigned_abs();
+            let ago = wall.duration_since(seen).max(SignedDuration::ZERO).unsigned_abs();
             entry.learn_activity(now.saturating_sub(ago.min(timeout.saturating_sub(notice))));
         }
         Idle { timeout, notice, told: false, saved: now }
@@ -97,7 +97,8 @@ impl Idle {
         if last > self.saved && now.saturating_sub(self.saved) >= SAVE_EVERY {
             self.saved = now;
             let ago = SignedDuration::try_from(now.saturating_sub(last)).unwrap_or_default();
-            let at = Timestamp::now().checked_sub(ago).unwrap_or_else(|_| Timestamp::now());
+            let wall = inner.store.now();
+            let at = wall.checked_sub(ago).unwrap_or(wall);
             inner.store.sessions().touch(entry.id, at).await?;
         }
         let put_off = self.told && self.deadline(entry).is_none_or(|(end, _)| end > now + self.notice);

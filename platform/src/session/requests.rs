@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::bringup::steps;
 use super::live::Live;
 use super::{SessionError, Sessions, SessionsQuery};
@@ -10,6 +12,7 @@ use crate::model::{
     AgentId, CreateSession, ExecRequest, ExecResult, FieldError, Page, Phase, Session, SessionId,
     SessionPatch, SessionStatus, validate,
 };
+use crate::sandbox::Tail;
 use crate::store::{NewSession, SessionRecord, StoreError};
 
 /// Beyond the grace of its program, how long the end of a session is waited for.
@@ -234,16 +237,21 @@ impl Sessions {
         done.unwrap_or_else(|error| Err(SessionError::Internal(error.to_string())))
     }
 
-    /// What a session's sandbox itself printed: the last `tail_lines`. Of one that has ended, what was kept of it.
+    /// What a session's sandbox itself printed. Of one that has ended, what was kept of it.
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn sandbox_logs(&self, id: SessionId, tail_lines: u32) -> Result<String, SessionError> {
+    pub async fn sandbox_logs(&self, id: SessionId, tail: Tail) -> Result<String, SessionError> {
         use crate::sandbox::SandboxError;
         let record = self.record(id).await?;
         let Some(sandbox) = &record.sandbox else { return Ok(String::new()) };
-        match self.inner.runtime.logs(sandbox, tail_lines).await {
+        match self.inner.runtime.logs(sandbox, tail).await {
             Err(SandboxError::NotFound(_)) => {
+                let age =
+                    record.stopped_at.and_then(|at| Timestamp::now().duration_since(at).try_into().ok());
+                if tail.within.zip(age).is_some_and(|(within, age): (_, Duration)| age > within) {
+                    return Ok(String::new());
+                }
                 let kept = record.steps.get(super::ending::EVIDENCE).and_then(serde_json::Value::as_str);
                 Ok(kept.unwrap_or_default().to_owned())
             }

@@ -66,7 +66,7 @@ impl Inner {
             }
             Err(error) => return self.unreachable(entry, &record, error.into()).await,
         };
-        let mut idle = Idle::of(&record, entry, self.clock.now());
+        let mut idle = Idle::of(&record, entry, self.clock.now(), self.store.now());
         loop {
             let event = tokio::select! {
                 event = end_of(&mut end) => event,

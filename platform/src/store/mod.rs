@@ -122,7 +122,8 @@ impl Store {
         self.inner.pools.close().await;
     }
 
-    fn now(&self) -> Timestamp {
+    /// The wall clock's time, as it is stored.
+    pub(crate) fn now(&self) -> Timestamp {
         let now = (self.inner.clock)();
         // What is stored has microseconds: what is answered must not have more before it was stored than after.
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)

@@ -26,6 +26,8 @@ pub struct Options {
     pub harnesses: toml::Table,
     pub host: Host,
     pub clock: Arc<dyn Clock>,
+    /// What is stored has this clock's time.
+    pub wall: lap_platform::store::Clock,
 }
 
 impl Options {
@@ -42,7 +44,9 @@ impl Options {
         settings.defaults.lease = Duration::from_secs(5);
         settings.defaults.stop_grace = Duration::from_secs(1);
         let (harnesses, host) = (toml::Table::new(), Host::of(&environment));
-        Ok(Options { data, keeper, settings, harnesses, host, clock: Arc::new(SystemClock::default()) })
+        let clock = Arc::new(SystemClock::default());
+        let wall = Arc::new(jiff::Timestamp::now);
+        Ok(Options { data, keeper, settings, harnesses, host, clock, wall })
     }
 
     pub fn runtime(&self) -> Result<LocalRuntime, Failure> {
@@ -53,7 +57,7 @@ impl Options {
     pub async fn store(&self) -> Result<Store, Failure> {
         let url = format!("sqlite:{}", self.data.join("lap.db").display());
         let key = SecretKey::from_text("a key for tests, of no use elsewhere")?;
-        Ok(Store::open(&url, SecretBox::new(&key)).await?)
+        Ok(Store::open_with_clock(&url, SecretBox::new(&key), self.wall.clone()).await?)
     }
 
     pub async fn start(self, store: Store, runtime: Arc<dyn SandboxRuntime>) -> Result<Sessions, Failure> {

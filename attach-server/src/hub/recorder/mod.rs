@@ -346,7 +346,7 @@ impl Recorder {
         }
     }
 
-    /// Everything before `offset` is this.
+    /// Everything before `offset` is this. Says whether the program's end has been recorded with it.
     pub(super) fn snapshot(
         &mut self,
         epoch: Epoch,
@@ -354,9 +354,9 @@ impl Recorder {
         size_generation: u32,
         size: Size,
         bytes: &[u8],
-    ) {
+    ) -> bool {
         if self.paused {
-            return;
+            return false;
         }
         self.hand_on();
         if self.recorded.is_some_and(|end| end < offset) {
@@ -371,9 +371,9 @@ impl Recorder {
             (self.gap, self.recorded) = (None, Some(offset));
         }
         self.needs_snapshot = !written;
-        if let Exit::Pending(code) = self.exit {
-            self.record_exit(code);
-        }
+        let Exit::Pending(code) = self.exit else { return false };
+        self.record_exit(code);
+        true
     }
 
     /// The terminal has a new size; a snapshot follows.

@@ -18,7 +18,7 @@ use super::{Served, State, Terminal};
 
 /// The largest snapshot taken from a keeper: its scrollback, and a screen of the largest size in which every cell has a
 /// style of its own.
-const MAX_SNAPSHOT: usize = 16 * 1024 * 1024;
+pub(in crate::hub) const MAX_SNAPSHOT: usize = 16 * 1024 * 1024;
 /// A snapshot this small is kept for the next viewer while the program prints nothing.
 const KEEP_SNAPSHOT: usize = 16 * 1024;
 /// The keeper is told how far its output was taken each time this much more was: a fraction of its window, so that it
@@ -217,8 +217,10 @@ impl Terminal {
         let snapshot = Rc::new(Snapshot { bytes, offset, scrollback });
         if let Some(recorder) = &mut state.recorder
             && (announced || recorder.wants_snapshot())
+            && recorder.snapshot(state.epoch, offset, state.size_generation, state.size, &snapshot.bytes)
+            && let (Some(status), Some(directory)) = (&state.exit, self.directory())
         {
-            recorder.snapshot(state.epoch, offset, state.size_generation, state.size, &snapshot.bytes);
+            directory.exited(self.session, status);
         }
         for at in 0..state.viewers.len() {
             let viewer = &state.viewers[at];

@@ -30,6 +30,8 @@ use super::metrics::{Census, HubMetrics, Stopwatch};
 use super::recorder::{Needs, Recorder};
 use super::size::{self, Candidate};
 use super::upstream::Upstream;
+#[cfg(test)]
+pub(super) use flow::MAX_SNAPSHOT;
 pub(super) use viewer::{InputChannel, NewViewer, Viewer};
 
 /// Typing and output are reported as activity at most this often.
@@ -455,11 +457,14 @@ impl Terminal {
             ServerMessage::Exit(status) => {
                 let mut state = self.state.borrow_mut();
                 state.exit = Some(status.clone());
-                if state.recorder.as_mut().map(|recorder| recorder.exited(&status)) == Some(Needs::Snapshot) {
+                // Its sandbox stays until this is told: the last screen comes first.
+                let wanted = state.recorder.as_mut().map(|recorder| recorder.exited(&status));
+                let waits = wanted == Some(Needs::Snapshot);
+                if waits {
                     state.ask_for_snapshot();
                 }
                 state.resume_all();
-                if let Some(directory) = self.directory() {
+                if !waits && let Some(directory) = self.directory() {
                     directory.exited(self.session, &status);
                 }
             }

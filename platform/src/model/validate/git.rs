@@ -8,11 +8,12 @@ pub(super) fn repo_url(faults: &mut Faults, url: &str) {
         faults.add(TOO_BIG, &path, format!("is longer than {REPO_URL_CHARS} characters"));
     } else if url.bytes().any(|b| !b.is_ascii_graphic()) {
         faults.add(INVALID, &path, "has a space, a control character or a letter beyond ASCII in it");
-    } else if has_password(url) {
+    } else if has_credential(url) {
         faults.add(
             INVALID,
             &path,
-            "carries a password; put the credential into env_vars, which are kept encrypted, and leave it out here",
+            "carries a user name or password, which may be a token; put the credential into env_vars, which are kept \
+             encrypted, and leave it out here",
         );
     } else if !is_repo_url(url) {
         faults.add(
@@ -23,15 +24,18 @@ pub(super) fn repo_url(faults: &mut Faults, url: &str) {
     }
 }
 
-fn has_password(url: &str) -> bool {
-    url.split_once("://")
-        .and_then(|(_, rest)| rest.split('/').next())
-        .and_then(|authority| authority.rsplit_once('@'))
-        .is_some_and(|(user, _)| user.contains(':'))
+/// Over ssh a user is part of the address and proves nothing; anywhere else it may be a token.
+fn has_credential(url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(user, _)| scheme != "ssh" || user.contains(':'))
 }
 
 fn is_repo_url(url: &str) -> bool {
-    if let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("ssh://")) {
+    if let Some(rest) = url.strip_prefix("https://") {
+        return rest.split_once('/').is_some_and(|(host, path)| is_host_and_port(host) && !path.is_empty());
+    }
+    if let Some(rest) = url.strip_prefix("ssh://") {
         let Some((authority, path)) = rest.split_once('/') else { return false };
         let (user, host) = match authority.rsplit_once('@') {
             Some((user, host)) => (Some(user), host),
@@ -109,14 +113,15 @@ mod tests {
     fn addresses_git_can_clone_are_taken() {
         for url in [
             "https://github.com/a/b.git",
-            "https://user@host:8443/a",
+            "https://host:8443/a@b",
+            "ssh://git@host:2222/a",
             "https://[::1]:8443/a",
             "ssh://git@host/a/b",
             "ssh://host:2222/a",
             "git@github.com:a/b.git",
             "file:///srv/git/a.git",
         ] {
-            assert!(is_repo_url(url) && !has_password(url), "{url}");
+            assert!(is_repo_url(url) && !has_credential(url), "{url}");
         }
     }
 
@@ -141,8 +146,16 @@ mod tests {
         ] {
             assert!(!is_repo_url(url), "{url}");
         }
-        assert!(has_password("https://me:secret@host/a"));
-        assert!(!has_password("https://host:8443/a"));
+        for url in [
+            "https://me:secret@host/a",
+            "https://ghp_0123456789abcdef@github.com/a/b",
+            "https://x-access-token@host/a",
+            "https://@host/a",
+            "https://token@host?a",
+            "ssh://git:secret@host/a",
+        ] {
+            assert!(has_credential(url), "{url}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use self::process::ProcessId;
 use self::watch::Watch;
 use super::{
     KeeperStream, SandboxError, SandboxEvent, SandboxName, SandboxRuntime, SandboxSpec, SandboxState,
-    SandboxStatus,
+    SandboxStatus, Tail,
 };
 use crate::keeper_client::KeeperClient;
 use crate::unix_socket::{self, Socket};
@@ -307,12 +307,12 @@ impl SandboxRuntime for LocalRuntime {
         }
     }
 
-    async fn logs(&self, name: &SandboxName, tail_lines: u32) -> Result<String, SandboxError> {
+    async fn logs(&self, name: &SandboxName, tail: Tail) -> Result<String, SandboxError> {
         let place = self.place(name)?;
         if !place.exists() {
             return Err(SandboxError::NotFound(name.clone()));
         }
-        blocking(move || state::tail(&place.log(), tail_lines)).await
+        blocking(move || state::tail(&place.log(), tail)).await
     }
 
     fn workdir(&self, name: &SandboxName) -> String {
