@@ -5,10 +5,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+/// How long before the service's start a clock begins: long enough for whatever a session did before that to have its
+/// place.
+const PAST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// The time that passes, for time-outs and idleness: never set, and standing still while the machine sleeps. What is
 /// stored has wall-clock time from the store.
 pub trait Clock: Send + Sync + 'static {
-    /// Time since some moment before the service started.
+    /// Time since some moment years before the service started.
     fn now(&self) -> Duration;
 
     /// Waits until [`Clock::now`] has come to `at`.
@@ -29,12 +33,12 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Duration {
-        self.start.elapsed()
+        PAST + self.start.elapsed()
     }
 
     fn sleep_until(&self, at: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         // A deadline beyond what the timer can hold is as good as never.
-        match self.start.checked_add(at) {
+        match self.start.checked_add(at.saturating_sub(PAST)) {
             Some(deadline) => Box::pin(tokio::time::sleep_until(deadline)),
             None => Box::pin(std::future::pending()),
         }
@@ -49,7 +53,7 @@ pub struct ManualClock {
 
 impl Default for ManualClock {
     fn default() -> ManualClock {
-        ManualClock { now: watch::Sender::new(Duration::ZERO) }
+        ManualClock { now: watch::Sender::new(PAST) }
     }
 }
 

@@ -1,6 +1,8 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use lap_platform::model::SessionStatus;
 use lap_platform::session::{Live, ManualClock};
 
@@ -77,6 +79,48 @@ async fn somebody_at_the_keyboard_keeps_a_session_alive_and_somebody_who_watches
     world.reaches(typed.id, SessionStatus::Dead).await;
 }
 
+/// Restarts the service with its wall clock so much later (or earlier), and says after how many minutes that pass the
+/// session is told to end soon.
+async fn minutes_left_after_a_restart(set_by: SignedDuration) -> u32 {
+    let offset = Arc::new(AtomicI64::new(0));
+    let wall = Arc::clone(&offset);
+    let mut world = World::with(move |options| {
+        options.wall =
+            Arc::new(move || Timestamp::now() + SignedDuration::from_secs(wall.load(Ordering::Relaxed)));
+    })
+    .await;
+    let session = world.ready(&world.agent_with(|agent| agent.idle_timeout_seconds = 3600).await).await;
+    world.sessions.shutdown().await;
+    offset.store(set_by.as_secs(), Ordering::Relaxed);
+    let clock = Arc::new(ManualClock::default());
+    let mut options = world.data.options();
+    options.clock = clock.clone();
+    world.sessions = options.start(world.store.clone(), Arc::clone(&world.runtime)).await.unwrap();
+    for minutes in 0..150 {
+        let now = world.sessions.get(session.id).await.unwrap();
+        assert_eq!(now.status, SessionStatus::Ready, "it is told before it ends");
+        if now.phase_detail.is_some_and(|detail| detail.starts_with("ends in 5 minutes")) {
+            clock.advance(MINUTE * 5);
+            world.reaches(session.id, SessionStatus::Dead).await;
+            return minutes;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        clock.advance(MINUTE);
+    }
+    panic!("it is never told");
+}
+
+#[tokio::test]
+async fn a_restart_forgets_no_idleness_and_a_clock_that_was_set_neither_ends_nor_keeps_a_session() {
+    // Some minutes may have passed before the new service looked at its sessions.
+    let idle = minutes_left_after_a_restart(SignedDuration::from_mins(50)).await;
+    assert!((5..40).contains(&idle), "{idle}");
+    let forward = minutes_left_after_a_restart(SignedDuration::from_hours(240)).await;
+    assert!(forward < 35, "{forward}");
+    let back = minutes_left_after_a_restart(SignedDuration::from_hours(-240)).await;
+    assert!((55..90).contains(&back), "{back}");
+}
+
 #[tokio::test]
 async fn what_the_hub_knows_is_shown_and_told() {
     let world = World::new().await;
@@ -88,4 +132,32 @@ async fn what_the_hub_knows_is_shown_and_told() {
     soon("the change", changes.changed()).await.unwrap();
     let shown = world.sessions.get(session.id).await.unwrap();
     assert_eq!((shown.viewers, shown.attention, shown.recording), (2, attention, true));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_while_sessions_run_costs_them_nothing() {
+    let offset = Arc::new(AtomicI64::new(0));
+    let wall = Arc::clone(&offset);
+    let world = World::with(move |options| {
+        options.settings.defaults.lease = Duration::from_millis(600);
+        options.wall =
+            Arc::new(move || Timestamp::now() + SignedDuration::from_secs(wall.load(Ordering::Relaxed)));
+    })
+    .await;
+    let agent = world.agent_with(|agent| agent.idle_timeout_seconds = 3600).await;
+    let session = world.ready(&agent).await;
+    for days in [10, -10] {
+        offset.store(days * 86_400, Ordering::Relaxed);
+        // Its lease is renewed several times in this.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let now = world.sessions.get(session.id).await.unwrap();
+        assert_eq!((now.status, now.phase_detail), (SessionStatus::Ready, None));
+        // Whoever drives it still does, and another one comes up beside it.
+        let other = world.ready(&agent).await;
+        world.sessions.stop(other.id).await.unwrap();
+        world.reaches(other.id, SessionStatus::Dead).await;
+    }
+    world.sessions.stop(session.id).await.unwrap();
+    world.reaches(session.id, SessionStatus::Dead).await;
+    world.vanishes(&session.task_arn.unwrap()).await;
 }
