@@ -23,6 +23,9 @@ fn help_is_there_and_a_slip_is_told() {
     }
     assert!(!help.contains("__keeper") && !help.contains("__serve"), "hidden ones stay hidden");
     machine.lap(["--version"]).succeeds();
+    assert!(machine.lap(["help"]).succeeds().contains("Exit codes"));
+    assert!(machine.lap(["help", "sessions", "stop"]).succeeds().contains("Usage: lap sessions stop"));
+    assert!(machine.lap(["help", "sessions", "stpo"]).fails(2).contains("lap sessions has no command stpo"));
     assert!(machine.lap(["agents", "lss"]).fails(2).contains("lss"));
     assert!(machine.lap(["agents", "ls", "-o", "xml"]).fails(2).contains("xml"));
     assert!(machine.lap(["completions", "bash"]).succeeds().contains("_lap()"));
@@ -47,8 +50,34 @@ fn every_command_has_a_manual_page() {
 fn what_needs_a_terminal_says_so_without_one() {
     let machine = Machine::new();
     assert!(machine.lap(Vec::<&str>::new()).fails(2).contains("needs a terminal"));
-    assert!(machine.lap(["attach", "x"]).fails(2).contains("needs a terminal"));
     assert!(!machine.has_server());
+    machine.lap(["agents", "create", "here", "--harness", "shell", "--model", "m"]).succeeds();
+    assert!(machine.lap(["here"]).fails(2).contains("needs a terminal"));
+    assert!(machine.lap(["nope"]).fails(3).contains("there is no agent nope"));
+    assert!(machine.lap(["seesions"]).fails(3).contains("did you mean the command `lap sessions`?"));
+    assert!(machine.lap(["attach", "nope"]).fails(3).contains("there is no session nope"));
+}
+
+#[test]
+fn attaching_without_a_name_takes_the_only_live_session_or_asks_which() {
+    let machine = Machine::new();
+    assert!(machine.lap(["attach"]).fails(3).contains("there is no live session"));
+    machine.lap(["agents", "create", "here", "--harness", "shell", "--model", "m"]).succeeds();
+    let start = |title| machine.lap(["sessions", "create", "here", "--title", title, "--wait"]).succeeds();
+    start("first");
+    let mut terminal = OnTerminal::start(&machine.command(["attach"]));
+    terminal.shows("d leaves");
+    terminal.types("\x1dd");
+    assert_eq!(terminal.ends(), 0);
+    start("second");
+    let listed = machine.lap(["attach"]).fails(2);
+    assert!(listed.contains("first") && listed.contains("second") && listed.contains("here"), "{listed}");
+    let mut terminal = OnTerminal::start(&machine.command(["attach"]));
+    terminal.shows("which one? [1-2]");
+    terminal.types("1\r");
+    terminal.shows("d leaves");
+    terminal.types("\x1dd");
+    assert_eq!(terminal.ends(), 0);
 }
 
 #[test]

@@ -223,7 +223,7 @@ async fn remove(app: &App, client: &Client, agents: &[String], yes: bool) -> Res
     if !yes {
         let mut ending = Vec::new();
         for row in &rows {
-            let live = resolve::live_sessions(client, row.agent.id).await?.len();
+            let live = resolve::live_sessions(client, Some(row.agent.id)).await?.len();
             let sessions = match live {
                 0 => String::new(),
                 1 => " and its live session".to_owned(),

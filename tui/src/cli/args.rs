@@ -53,7 +53,7 @@ pub(super) struct Global {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// Attach to sessions' terminals, side by side.
+    /// Attach to sessions' terminals, side by side. Without a name to the only live one, or the one chosen.
     Attach(AttachArgs),
     /// List, make, change and remove agents. Lists them when nothing else is asked.
     #[command(alias = "agent", args_conflicts_with_subcommands = true)]
@@ -97,6 +97,11 @@ pub(super) enum Command {
         /// Which shell.
         shell: Shell,
     },
+    /// Print what lap or one of its commands can do.
+    Help {
+        /// The command: `sessions stop`.
+        command: Vec<String>,
+    },
     /// Print the manual page, or write those of all commands into a directory.
     Man {
         /// Where to: `lap.1`, `lap-agents.1` and so on.
@@ -107,7 +112,7 @@ pub(super) enum Command {
 #[derive(Args, Debug)]
 pub(super) struct AttachArgs {
     /// Which sessions; or agents that have one live session.
-    #[arg(required = true, value_name = "SESSION")]
+    #[arg(value_name = "SESSION")]
     pub(super) sessions: Vec<String>,
     /// Only look: what you type stays here.
     #[arg(long)]

@@ -4,17 +4,19 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lap_platform::client::Client;
+use clap::CommandFactory;
+use lap_platform::client::{AgentsQuery, Client};
 use lap_platform::model::{CreateSession, Session, SessionStatus};
 use lap_wire::control::ErrorCode;
 
-use super::args::AttachArgs;
+use super::args::{AttachArgs, Cli};
 use super::connect::{App, Target};
 use super::contexts::LOCAL;
 use super::fault::{Exit, Fault};
 use super::print::note;
 use super::resolve::{self, describe};
 use super::session_use::start_and_wait;
+use super::slip;
 use crate::attach_cmd::{self, AttachError, AttachOptions, Ending};
 use crate::dashboard::app::{Connection, Found, Locate, Start, endpoint, start};
 use crate::dashboard::key::Key;
@@ -39,36 +41,55 @@ pub(super) enum Next {
 
 /// `lap <agent>`: its live session, or a new one; asks when several are live.
 pub(super) async fn agent(app: &App, meant: &str, new: bool) -> Result<Next, Fault> {
-    needs_terminal()?;
     let client = app.connect().await?;
-    let agent = resolve::agent(&client, meant).await?.agent;
-    let mut live = if new { Vec::new() } else { resolve::live_sessions(&client, agent.id).await? };
+    let agent = resolve::agent(&client, meant).await.map_err(|fault| mistyped(fault, meant))?.agent;
+    // Only now: who has mistyped a command is to hear of that, terminal or not.
+    needs_terminal()?;
+    let mut live = if new { Vec::new() } else { resolve::live_sessions(&client, Some(agent.id)).await? };
     let session = match (live.len(), live.pop()) {
         (_, None) => start_and_wait(&client, agent.id, &CreateSession::default()).await?,
         (1, Some(only)) => only,
         (_, Some(last)) => {
             live.push(last);
-            choose(&agent.name, live)?
+            let each: Vec<String> = live.iter().map(describe).collect();
+            choose(&format!("{} has {} live sessions:", agent.name, live.len()), &each, live)?
         }
     };
     let sessions = vec![PaneSession { id: session.id.to_string(), name: agent.name }];
     Ok(Next::Attach { options: Box::new(options(app, &client, sessions, false)?), exit_status: false })
 }
 
-/// `lap attach`: one or many, side by side.
+/// Says which command it may have been, where an agent is not there.
+fn mistyped(fault: Fault, word: &str) -> Fault {
+    match slip::meant(&Cli::command(), word) {
+        Some(command) if fault.is_not_found() => {
+            fault.hint_first(format!("did you mean the command `lap {command}`?"))
+        }
+        _ => fault,
+    }
+}
+
+/// `lap attach`: one or many, side by side; the only live one, or the one chosen, where none is named.
 pub(super) async fn attach(app: &App, args: AttachArgs) -> Result<Next, Fault> {
-    needs_terminal()?;
     if args.exit_status && args.sessions.len() > 1 {
         return Err(Fault::usage("--exit-status is for one session"));
     }
     let client = app.connect().await?;
-    let mut sessions = Vec::new();
+    let mut found = Vec::new();
     for meant in &args.sessions {
-        let mut session = resolve::session(&client, meant).await?;
+        let session = resolve::session(&client, meant).await?;
+        if !session.status.is_live() && !args.resume {
+            return Err(not_live(meant, &session));
+        }
+        found.push(session);
+    }
+    if args.sessions.is_empty() {
+        found.push(any_live(&client).await?);
+    }
+    needs_terminal()?;
+    let mut sessions = Vec::new();
+    for mut session in found {
         if !session.status.is_live() {
-            if !args.resume {
-                return Err(not_live(meant, &session));
-            }
             session = client.restart_session(session.id).await?;
         }
         let agent = client.agent(session.agent_id).await;
@@ -78,6 +99,33 @@ pub(super) async fn attach(app: &App, args: AttachArgs) -> Result<Next, Fault> {
     }
     let options = options(app, &client, sessions, args.view)?;
     Ok(Next::Attach { options: Box::new(options), exit_status: args.exit_status })
+}
+
+/// The session that is meant where none is named: the only live one, or the one somebody chooses.
+async fn any_live(client: &Client) -> Result<Session, Fault> {
+    let mut live = resolve::live_sessions(client, None).await?;
+    let Some(last) = live.pop() else {
+        return Err(Fault::new(Exit::NotFound, "there is no live session to attach to")
+            .hint("`lap <agent>` starts one, `lap sessions ls` shows those that have ended"));
+    };
+    if live.is_empty() {
+        return Ok(last);
+    }
+    live.push(last);
+    let agents = client.all_agents(&AgentsQuery::default()).await?;
+    let each: Vec<String> = live
+        .iter()
+        .map(|session| {
+            let agent = agents.iter().find(|row| row.agent.id == session.agent_id);
+            let agent = agent.map(|row| row.agent.name.as_str()).unwrap_or_default();
+            format!("{}  {agent}", describe(session))
+        })
+        .collect();
+    let heading = format!("there are {} live sessions:", live.len());
+    if on_terminal() {
+        return choose(&heading, &each, live);
+    }
+    Err(Fault::usage(format!("{heading} say which")).hint(each.join("\n")))
 }
 
 /// `lap`.
@@ -200,11 +248,11 @@ fn needs_terminal() -> Result<(), Fault> {
         .hint("`lap sessions exec` and `lap sessions logs` work without one"))
 }
 
-/// Which of several live sessions; by its number.
-fn choose(agent: &str, live: Vec<Session>) -> Result<Session, Fault> {
-    note(&format!("{agent} has {} live sessions:", live.len()))?;
-    for (at, session) in live.iter().enumerate() {
-        note(&format!("  {}  {}", at + 1, describe(session)))?;
+/// Which of several live sessions; by its number. `each` describes them.
+fn choose(heading: &str, each: &[String], live: Vec<Session>) -> Result<Session, Fault> {
+    note(heading)?;
+    for (at, session) in each.iter().enumerate() {
+        note(&format!("  {}  {session}", at + 1))?;
     }
     write!(std::io::stderr(), "which one? [1-{}] ", live.len())?;
     let mut answer = String::new();

@@ -49,6 +49,23 @@ impl Fault {
         self
     }
 
+    /// With one more line of what to do next, before the others.
+    #[must_use]
+    pub(super) fn hint_first(self, line: impl Into<String>) -> Fault {
+        let mut hint: String = line.into();
+        if let Some(more) = &self.hint {
+            hint.push('\n');
+            hint.push_str(more);
+        }
+        self.hint(hint)
+    }
+
+    /// Whether it is that what was named is not there.
+    #[must_use]
+    pub(super) fn is_not_found(&self) -> bool {
+        self.exit == Exit::NotFound
+    }
+
     /// What the program ends with.
     #[must_use]
     pub(super) fn exit_code(&self) -> ExitCode {

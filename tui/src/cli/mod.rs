@@ -19,6 +19,7 @@ mod resolve;
 mod serve;
 mod session_use;
 mod sessions;
+mod slip;
 mod table;
 mod watch;
 
@@ -98,6 +99,10 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
         print::bytes(&script)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(Command::Help { command }) = &cli.command {
+        print::bytes(slip::help(Cli::command(), command)?.to_string().as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(Command::Man { directory }) = cli.command {
         manual(directory.as_deref())?;
         return Ok(ExitCode::SUCCESS);
@@ -161,7 +166,9 @@ async fn command(
         Some(Command::Down(args)) => serve::down(app, &args).await,
         Some(Command::Doctor) => doctor::run(app).await,
         // Done before there is a runtime.
-        Some(Command::Serve(_) | Command::Completions { .. } | Command::Man { .. }) => Ok(()),
+        Some(
+            Command::Serve(_) | Command::Completions { .. } | Command::Help { .. } | Command::Man { .. },
+        ) => Ok(()),
     };
     done.map(|()| Next::Done)
 }

@@ -69,7 +69,7 @@ pub(super) async fn session(client: &Client, meant: &str) -> Result<Session, Fau
     }
     let named = AgentsQuery { name: Some(meant.to_owned()), ..AgentsQuery::default() };
     let Some(agent) = client.all_agents(&named).await?.pop() else { return Err(none()) };
-    let live = live_sessions(client, agent.agent.id).await?;
+    let live = live_sessions(client, Some(agent.agent.id)).await?;
     let idle = || {
         Fault::new(Exit::NotFound, format!("the agent {meant} has no live session"))
             .hint(format!("`lap {meant}` starts one"))
@@ -77,11 +77,11 @@ pub(super) async fn session(client: &Client, meant: &str) -> Result<Session, Fau
     only(live, meant, "live sessions", describe)?.ok_or_else(idle)
 }
 
-/// An agent's sessions that are coming up or run.
-pub(super) async fn live_sessions(client: &Client, agent: AgentId) -> Result<Vec<Session>, Fault> {
+/// Sessions that are coming up or run: an agent's, or all.
+pub(super) async fn live_sessions(client: &Client, agent: Option<AgentId>) -> Result<Vec<Session>, Fault> {
     let mut live = Vec::new();
     for status in [SessionStatus::Ready, SessionStatus::Creating] {
-        let query = SessionsQuery { agent_id: Some(agent), status: Some(status), ..SessionsQuery::default() };
+        let query = SessionsQuery { agent_id: agent, status: Some(status), ..SessionsQuery::default() };
         live.extend(client.all_sessions(&query).await?);
     }
     Ok(live)
