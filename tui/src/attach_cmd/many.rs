@@ -8,11 +8,14 @@ use lap_platform::client::attach::AttachClient;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use tokio::time::Instant;
+use unicode_width::UnicodeWidthStr;
 
 use super::{AttachError, AttachOptions, Ending};
-use crate::panes::{Effect, PaneEvent, PaneStyle, Panes, Place, ShownCursor, write_line};
+use crate::panes::{Effect, PaneEvent, PaneStyle, Panes, Place, ShownCursor, in_rows, write_line};
 use crate::terminal::{Inputs, Screen, TermInput};
 
+/// Between two hints.
+const SEPARATOR: &str = " · ";
 /// The least time between two frames.
 const FRAME_GAP: Duration = Duration::from_millis(8);
 /// Events taken before a frame that is due.
@@ -183,18 +186,24 @@ impl Many<'_> {
         let cursor = self.panes.render(buf, &self.style);
         if area.height > 0 {
             let hints = self.panes.hints();
-            let text = if let Some((notice, _)) = &self.notice {
-                notice.clone()
+            let lines = if let Some((notice, _)) = &self.notice {
+                vec![notice.clone()]
             } else if hints.is_empty() {
-                format!(
-                    "{} then: d leaves · z zooms · ←↓↑→ go · any other key lists all",
-                    self.panes.prefix_name()
-                )
+                let prefix = self.panes.prefix_name();
+                vec![format!("{prefix} d leaves, sessions go on · {prefix} alone lists lap's other keys")]
             } else {
-                hints.iter().map(|(keys, doc)| format!("{keys} {doc}")).collect::<Vec<_>>().join(" · ")
+                let wide = usize::from(area.width.saturating_sub(2));
+                let rows = in_rows(&hints, wide, SEPARATOR.width());
+                let said = |(keys, doc): &(String, &str)| format!("{keys} {doc}");
+                rows.iter()
+                    .map(|row| row.iter().map(said).collect::<Vec<_>>().join(SEPARATOR))
+                    .collect::<Vec<_>>()
             };
             let style = if self.notice.is_some() { self.style.warning } else { Style::new() };
-            write_line(buf, Rect { y: area.bottom() - 1, height: 1, ..area }, &format!(" {text}"), style);
+            // The last line stands in the last row; more than one lie over the terminals while a key is awaited.
+            for (y, line) in (area.y..area.bottom()).rev().zip(lines.iter().rev()) {
+                write_line(buf, Rect { y, height: 1, ..area }, &format!(" {line}"), style);
+            }
         }
         cursor
     }

@@ -8,6 +8,7 @@
 //! Every key but the prefix belongs to the program in the focused pane.
 
 mod bindings;
+mod hints;
 mod input;
 mod layout;
 mod look;
@@ -31,4 +32,5 @@ pub use types::{
 };
 
 pub(crate) use bindings::{name as key_name, same as same_key};
+pub(crate) use hints::in_rows;
 pub(crate) use render::{paint_terminal, write_line};

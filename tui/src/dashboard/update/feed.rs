@@ -17,7 +17,9 @@ pub(super) fn feed(model: &mut Model, event: FeedEvent) -> Vec<Effect> {
             model.link = Link::Connected;
             if was_lost {
                 model.toasts.retract(super::NOT_CONNECTED);
-                model.toasts.push(ToastKind::Info, "Connected again.", model.now);
+                if !model.toasts.iter().any(|toast| toast.text == super::SERVER_STARTED) {
+                    model.toasts.push(ToastKind::Info, super::CONNECTED_AGAIN, model.now);
+                }
             }
             if resumed && model.loaded { Vec::new() } else { vec![Effect::Load] }
         }

@@ -15,6 +15,8 @@ pub use wake::{SLOW, age, countdown, next_wake};
 
 /// Said when something is to be changed while the server is not there.
 const NOT_CONNECTED: &str = "Not connected: nothing can be changed now.";
+/// Said when the connection is back, unless more is known about it.
+const CONNECTED_AGAIN: &str = "Connected again.";
 /// What is said when the server of this machine is there again, having started anew.
 const SERVER_STARTED: &str = "lap's server had to be started again. Sessions went on meanwhile.";
 
@@ -46,6 +48,7 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::ServerStarted => {
             // Both the lists' connection and the terminals' may notice.
             model.toasts.retract(SERVER_STARTED);
+            model.toasts.retract(CONNECTED_AGAIN);
             model.toasts.push(ToastKind::Info, SERVER_STARTED, model.now);
             Vec::new()
         }
@@ -103,4 +106,24 @@ fn connected(model: &mut Model) -> bool {
     };
     model.toasts.push(ToastKind::Warning, why, model.now);
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use lap_platform::client::FeedEvent;
+
+    use super::*;
+    use crate::dashboard::view::testing::lost;
+
+    #[test]
+    fn a_server_that_was_started_again_is_told_once_whichever_is_known_first() {
+        let back = || Event::Feed(FeedEvent::Connected { resumed: true });
+        for events in [[Event::ServerStarted, back()], [back(), Event::ServerStarted]] {
+            let mut model = lost();
+            model.toasts.clear();
+            events.into_iter().for_each(|event| drop(update(&mut model, event)));
+            let told: Vec<_> = model.toasts.iter().map(|toast| toast.text.as_str()).collect();
+            assert_eq!(told, [SERVER_STARTED]);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The palette: actions, agents and sessions by a few letters of their names.
 
 use crossterm::event::KeyCode;
+use lap_platform::model::Session;
 use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 
@@ -93,15 +94,20 @@ fn found(model: &Model, typed: &str, only_sessions: bool) -> Vec<PaletteItem> {
         }));
     }
     let sessions = model.sessions.values().filter(|session| !only_sessions || session.status.is_live());
-    items.extend(sessions.map(|session| {
+    // For a new pane what has one already comes last: a second look at it is seldom what is wanted.
+    let (open, other): (Vec<_>, Vec<_>) =
+        sessions.partition(|session| only_sessions && model.panes.sessions.contains(&session.id));
+    let to_session = |session: &Session, note: &str| {
         let about = format!("{} · {}", model.agent_name(session.agent_id), session.status.as_str());
-        item(Target::Session(session.id), session_name(session), about, String::from("session"))
-    }));
+        item(Target::Session(session.id), session_name(session), about, note.to_owned())
+    };
+    items.extend(other.into_iter().map(|session| to_session(session, "session")));
     items.extend(model.agents.values().map(|row| {
         let harness = model.harness_title(&row.agent.harness_id).to_owned();
         let text = format!("new session of {}", row.agent.name);
         item(Target::NewSession(row.agent.id), text, harness, String::from("start"))
     }));
+    items.extend(open.into_iter().map(|session| to_session(session, "open")));
     best(items, typed)
 }
 
@@ -126,4 +132,27 @@ fn best(items: Vec<PaletteItem>, typed: &str) -> Vec<PaletteItem> {
     // Stable: what fits equally well stays in the registry's order.
     scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
     scored.into_iter().take(MOST).map(|(_, item)| item).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dashboard::view::testing::sample;
+
+    #[test]
+    fn a_new_pane_is_offered_what_is_not_open_yet_first() {
+        let mut model = sample();
+        let live: Vec<_> = model.sessions.values().filter(|session| session.status.is_live()).collect();
+        let first = live.first().map(|session| session.id).unwrap();
+        assert!(live.len() > 1);
+        model.panes.sessions = vec![first];
+        let items = found(&model, "", true);
+        assert_eq!(
+            items.last().map(|item| (item.target, item.note.as_str())),
+            Some((Target::Session(first), "open"))
+        );
+        assert!(matches!(items.first().map(|item| item.target), Some(Target::Session(id)) if id != first));
+        let everywhere = found(&model, "", false);
+        assert!(everywhere.iter().all(|item| item.note != "open"), "it is opened like any other");
+    }
 }

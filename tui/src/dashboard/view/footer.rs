@@ -2,12 +2,13 @@
 
 use ratatui::layout::Rect;
 
-use super::Canvas;
 use super::text::width;
+use super::{Canvas, popup};
 use crate::dashboard::actions::{ACTIONS, Action, Place};
 use crate::dashboard::event::Hit;
 use crate::dashboard::model::{Link, Model, Screen, Tab};
 use crate::dashboard::update::{SLOW, countdown};
+use crate::panes::in_rows;
 
 /// Columns between hints.
 const GAP: u16 = 3;
@@ -105,8 +106,15 @@ fn panes(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         _ if waiting > 0 => (format!("{waiting} waiting "), theme.attention),
         _ => (String::new(), theme.dim),
     };
-    canvas.right(area, 0, &[(&news, style)]);
+    let columns = |area: Rect| usize::from(area.width.saturating_sub(2));
+    let rows = in_rows(&panes.hints, columns(area), usize::from(GAP));
+    let whole = area;
     let area = Rect { width: area.width.saturating_sub(width(&news) + GAP), ..area };
+    // More than a row lies over the terminals for as long as a key is awaited: news come after that.
+    if in_rows(&panes.hints, columns(area), usize::from(GAP)).len() > 1 {
+        return over_panes(canvas, whole, &rows);
+    }
+    canvas.right(whole, 0, &[(&news, style)]);
     let mut x = 1;
     if panes.hints.is_empty() {
         let all = [(panes.prefix.as_str(), theme.key), (" lap's keys", theme.dim)];
@@ -118,10 +126,21 @@ fn panes(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         canvas.text(area, x, 0, "every other key goes to the program", theme.dim);
     }
     for (key, does) in &panes.hints {
-        if x + width(key) + 1 + width(does) > area.width {
-            break;
-        }
         x = canvas.pieces(area, x, 0, &[(key, theme.key), (" ", theme.dim), (does, theme.dim)]) + GAP;
+    }
+}
+
+/// Rows of hints, the last one in the footer's place.
+fn over_panes(canvas: &mut Canvas<'_>, footer: Rect, rows: &[&[(String, &'static str)]]) {
+    let theme = canvas.theme;
+    let above = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_sub(1).min(footer.y);
+    popup::clear(canvas, Rect { y: footer.y - above, height: above, ..canvas.buf.area });
+    for (y, row) in (footer.y - above..=footer.y).zip(rows) {
+        let line = Rect { y, ..footer };
+        let mut x = 1;
+        for (key, does) in *row {
+            x = canvas.pieces(line, x, 0, &[(key, theme.key), (" ", theme.dim), (does, theme.dim)]) + GAP;
+        }
     }
 }
 
@@ -157,6 +176,15 @@ mod tests {
         snapshot("footer_lost", &model, 120, 22..24);
         let area = ratatui::layout::Rect::new(0, 0, 120, 24);
         assert_eq!(Layout::of(&model, area).panes.map(|panes| panes.height), Some(23));
+    }
+
+    #[test]
+    fn after_the_prefix_no_key_is_cut_off() {
+        let mut model = sample();
+        model.screen = Screen::Panes;
+        model.panes.hints = crate::panes::Panes::commands();
+        snapshot("footer_prefix", &model, 100, 18..24);
+        snapshot("footer_prefix_narrow", &model, 40, 4..24);
     }
 
     #[test]
