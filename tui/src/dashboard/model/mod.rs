@@ -129,6 +129,8 @@ pub struct Model {
     pub filtering: bool,
     /// Whether sessions that have ended are shown.
     pub show_ended: bool,
+    /// A session that is being restarted: it ends for a moment, and stays in the list meanwhile.
+    pub restarting: Option<SessionId>,
     /// Whether there is a preview.
     pub show_preview: bool,
     /// The session whose terminal it shows now.
@@ -172,6 +174,7 @@ impl Model {
             session_list: List::new(SessionSort::Age),
             filtering: false,
             show_ended: true,
+            restarting: None,
             show_preview: true,
             in_preview: None,
             layer: None,

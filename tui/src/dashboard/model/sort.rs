@@ -102,7 +102,9 @@ impl Model {
             .sessions
             .values()
             .filter(|session| self.scope.is_none_or(|agent| session.agent_id == agent))
-            .filter(|session| self.show_ended || session.status.is_live())
+            .filter(|session| {
+                self.show_ended || session.status.is_live() || self.restarting == Some(session.id)
+            })
             .filter(|session| filter.is_empty() || self.session_matches(session, filter))
             .collect();
         rows.sort_by(|a, b| {

@@ -319,6 +319,7 @@ pub(super) fn restart(model: &mut Model, id: SessionId) -> Vec<Effect> {
         return Vec::new();
     }
     let name = model.sessions.get(&id).map_or_else(|| id.to_string(), session_name);
+    model.restarting = Some(id);
     let task = model.begin_task(format!("Restarting {name}"));
     vec![Effect::Request(task, Request::Restart(id))]
 }

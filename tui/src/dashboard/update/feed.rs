@@ -135,7 +135,12 @@ pub(super) fn finished(model: &mut Model, task: u64, result: Result<Reply, Clien
             }
             Vec::new()
         }
-        Reply::Session(session) => session_changed(model, *session),
+        Reply::Session(session) => {
+            if model.restarting == Some(session.id) {
+                model.restarting = None;
+            }
+            session_changed(model, *session)
+        }
         Reply::Started { agent, session, open } => {
             if let Some(agent) = agent {
                 let row = AgentRow { agent: *agent, session_count: 1, has_active_session: true };
@@ -174,6 +179,7 @@ pub(super) fn finished(model: &mut Model, task: u64, result: Result<Reply, Clien
 }
 
 fn failed(model: &mut Model, label: &str, of_form: bool, error: &ClientError) {
+    model.restarting = None;
     if let (true, Some(Layer::Form(form))) = (of_form, &mut model.layer) {
         form.sent = None;
         match error {

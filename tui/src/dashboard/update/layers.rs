@@ -135,6 +135,9 @@ pub(super) fn confirmed(model: &mut Model) -> Vec<Effect> {
         Ending::Restart(id) => (format!("Restarting {}", name(model, &id)), Request::Restart(id)),
         Ending::DeleteAgent(id) => (format!("Deleting {}", model.agent_name(id)), Request::DeleteAgent(id)),
     };
+    if let Ending::Restart(id) = confirm.then {
+        model.restarting = Some(id);
+    }
     vec![Effect::Request(model.begin_task(label), request)]
 }
 

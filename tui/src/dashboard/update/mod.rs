@@ -112,8 +112,30 @@ fn connected(model: &mut Model) -> bool {
 mod tests {
     use lap_platform::client::FeedEvent;
 
+    use lap_platform::model::SessionStatus;
+
     use super::*;
-    use crate::dashboard::view::testing::lost;
+    use crate::dashboard::event::Reply;
+    use crate::dashboard::view::testing::{lost, press, sample, select};
+
+    #[test]
+    fn a_session_keeps_its_place_while_it_is_restarted_though_ended_ones_are_hidden() {
+        let mut model = sample();
+        press(&mut model, &["h"]);
+        select(&mut model, "login page");
+        let selected = model.session_list.selected;
+        press(&mut model, &["R", "y"]);
+        let id = selected.unwrap();
+        model.sessions.get_mut(&id).unwrap().status = SessionStatus::Dead;
+        model.settle(20);
+        assert_eq!(model.session_list.selected, selected);
+        // The answer has come, and it has ended again: now it is one of those.
+        let session = Box::new(model.sessions[&id].clone());
+        let task = model.tasks.last().unwrap().id;
+        update(&mut model, Event::Finished(task, Box::new(Ok(Reply::Session(session)))));
+        model.settle(20);
+        assert_ne!(model.session_list.selected, selected);
+    }
 
     #[test]
     fn a_server_that_was_started_again_is_told_once_whichever_is_known_first() {

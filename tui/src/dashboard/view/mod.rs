@@ -56,7 +56,7 @@ pub fn draw(model: &Model, theme: &Theme, buf: &mut Buffer) -> Shown {
     let mut shown = Shown::default();
     let frame = &mut Canvas { buf, theme, shown: &mut shown };
     if layout.too_small {
-        frame.text(layout.screen, 0, 0, "lap needs a larger window", theme.text);
+        frame.text(layout.screen, 0, 0, "window too small", theme.text);
         return shown;
     }
     match model.screen {
