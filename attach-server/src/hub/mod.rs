@@ -66,6 +66,8 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(200);
 const RECONNECT_FIRST: Duration = Duration::from_millis(20);
 const RECONNECT_LAST: Duration = Duration::from_secs(5);
 const RECONNECT_FOR: Duration = Duration::from_secs(120);
+/// What viewers are told whose session runs in another sandbox by now.
+const RESTARTED: &str = "the session was restarted";
 /// How long draining may take; each connection's own goodbye is bounded below this.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -387,16 +389,17 @@ impl Hub {
         let gate = self.gates.borrow_mut().entry(session).or_default().clone();
         let _one_at_a_time = gate.lock().await;
         let known = self.terminals.borrow().get(&session).cloned();
-        if let Some(terminal) = known {
-            return match terminal.upstream() {
-                Some(_) => Ok(terminal),
-                None => {
-                    let error = WireError::new(ErrorCode::SandboxLost, "the sandbox cannot be reached now");
-                    Err(error.retryable().with_hint("it is being tried again; so may you"))
-                }
-            };
+        if let Some(terminal) = known.as_ref().filter(|terminal| terminal.upstream().is_some()) {
+            return Ok(terminal.clone());
         }
         let location = self.directory.locate(session).await?;
+        if let Some(terminal) = known {
+            if terminal.is_at(&location) {
+                let error = WireError::new(ErrorCode::SandboxLost, "the sandbox cannot be reached now");
+                return Err(error.retryable().with_hint("it is being tried again; so may you"));
+            }
+            self.end(&terminal, RESTARTED);
+        }
         let terminal = Terminal::new(session, Rc::downgrade(self), location, self.metrics.clone());
         self.open(&terminal, since).await?;
         self.terminals.borrow_mut().insert(session, terminal.clone());
@@ -442,15 +445,19 @@ impl Hub {
         }
         let hub = self.clone();
         self.spawn(async move {
-            let reason = hub.find_again(&terminal).await;
-            if let Some(reason) = reason {
-                terminal.end(&reason);
-                let mut terminals = hub.terminals.borrow_mut();
-                if terminals.get(&session).is_some_and(|t| Rc::ptr_eq(t, &terminal)) {
-                    terminals.remove(&session);
-                }
+            if let Some(reason) = hub.find_again(&terminal).await {
+                hub.end(&terminal, &reason);
             }
         });
+    }
+
+    /// A terminal is no more; what its session may have next is another.
+    fn end(&self, terminal: &Rc<Terminal>, reason: &str) {
+        terminal.end(reason);
+        let mut terminals = self.terminals.borrow_mut();
+        if terminals.get(&terminal.session).is_some_and(|known| Rc::ptr_eq(known, terminal)) {
+            terminals.remove(&terminal.session);
+        }
     }
 
     /// Tries to reach a terminal's keeper again; gives the reason if that is over.
@@ -464,6 +471,7 @@ impl Hub {
             let failed = match self.directory.locate(terminal.session).await {
                 Err(error) if !error.retryable => return Some(error.message),
                 Err(error) => error,
+                Ok(location) if !terminal.is_at(&location) => return Some(RESTARTED.to_owned()),
                 Ok(_) => match self.open(terminal, Some(terminal.position())).await {
                     Ok(()) => {
                         self.metrics.reconnects.add(1);

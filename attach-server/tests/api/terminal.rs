@@ -3,7 +3,7 @@ use lap_platform::client::attach::{
     AttachClient, ChannelEvent, ChannelSpec, Command, Credentials, Endpoint, Event, new_channel,
 };
 use lap_wire::control::Mode;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -322,5 +322,38 @@ async fn the_last_bytes_are_acknowledged_though_nothing_follows() {
     };
     timeout(PATIENCE, acknowledged).await.expect("what was processed is acknowledged");
     drop(reading);
+    api.delete(&format!("{AGENTS}/{agent}")).await;
+}
+
+/// A restarted session is the same session in another sandbox: whoever looked is told, and whoever comes finds the new
+/// terminal.
+#[tokio::test]
+async fn a_restarted_sessions_terminal_is_the_new_one() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let id = api.ready_session(&agent).await;
+    let tty = format!("{SESSIONS}/{id}/tty?token={KEY}");
+    for round in 0..3 {
+        let mut before = open(&api, &tty, &[]).await.unwrap();
+        before.send(Message::text(format!("echo mark-$((round+{round}))\r"))).await.unwrap();
+        until(&mut before, &format!("mark-{round}")).await;
+        let restarted = api.send(api.request(Method::POST, &format!("{SESSIONS}/{id}/restart"))).await;
+        assert_eq!(restarted.status, StatusCode::OK, "{}", restarted.text);
+        let told = async {
+            loop {
+                match before.next().await {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    Some(Ok(_)) => {}
+                }
+            }
+        };
+        timeout(PATIENCE, told).await.expect("who looked at the old terminal is told that it is gone");
+        let ready =
+            api.until(&id, |session| session["status"] == "ready" && session["recording"] == true).await;
+        assert_ne!(ready["attention"], "exited", "{ready:#}");
+    }
+    let mut after = open(&api, &tty, &[]).await.unwrap();
+    after.send(Message::text("echo after-$((40+2))\r")).await.unwrap();
+    until(&mut after, "after-42").await;
     api.delete(&format!("{AGENTS}/{agent}")).await;
 }

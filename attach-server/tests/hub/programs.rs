@@ -61,8 +61,9 @@ fn bytes_that_are_no_utf8_arrive_as_they_are_and_leave_the_recording_readable() 
 #[test]
 fn the_recording_of_a_program_that_ends_in_a_flood_ends_with_its_last_screen() {
     let mut world = World::new();
-    // More than is recorded at once, and faster than is recorded after that.
-    let script = "stty raw -echo; printf UP; read go; yes 0123456789abcdef | head -c 100000000; printf '\\nTHE END'; exit 7";
+    // More than is recorded at once, and faster than is recorded after that: long lines, which terminals are fastest at.
+    let script = "stty raw -echo; printf UP; read go; line=$(head -c 4000 /dev/zero | tr '\\0' x); \
+                  yes $line | head -c 100000000; printf '\\nTHE END'; exit 7";
     let session = world.session(script);
     world.runtime.block_on(world.hub.record(session));
     let mut client = world.connect();
@@ -78,10 +79,15 @@ fn the_recording_of_a_program_that_ends_in_a_flood_ends_with_its_last_screen() {
     world.stop_hub();
     let events: Vec<(f64, String, String)> =
         cast.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let [.., left_out, resize, screen, exit] = events.as_slice() else { panic!("{}", events.len()) };
-    let codes = [left_out, resize, screen, exit].map(|event| event.1.as_str());
-    assert_eq!(codes, ["m", "r", "o", "x"]);
-    assert!(screen.2.starts_with("\x1bc") && screen.2.contains("THE END"), "{screen:?}");
+    assert!(events.iter().any(|event| event.1 == "m" && event.2.contains("left out")), "it was no flood");
+    let [.., left_out, before, screen, exit] = events.as_slice() else { panic!("{}", events.len()) };
+    assert_eq!((screen.1.as_str(), exit.1.as_str()), ("o", "x"));
+    assert!(screen.2.contains("THE END"), "{screen:?}");
+    // A machine so busy that the flood became a trickle may have recorded its last bytes as they came.
+    if before.1 != "o" {
+        assert_eq!((left_out.1.as_str(), before.1.as_str()), ("m", "r"));
+        assert!(screen.2.starts_with("\x1bc"), "{screen:?}");
+    }
 }
 
 #[test]

@@ -148,6 +148,12 @@ impl Terminal {
         self.state.borrow().location.clone()
     }
 
+    /// Whether this is where it runs.
+    pub(super) fn is_at(&self, location: &Location) -> bool {
+        let state = self.state.borrow();
+        (&state.location.sandbox, &state.location.program) == (&location.sandbox, &location.program)
+    }
+
     pub(super) fn upstream(&self) -> Option<Rc<Upstream>> {
         self.state.borrow().upstream.clone().filter(|u| u.is_open())
     }
@@ -435,6 +441,7 @@ impl Terminal {
         }
         if let Some(directory) = self.directory() {
             directory.viewers(self.session, 0, 0);
+            directory.attention(self.session, Attention::None, None);
             if recorder.is_some() {
                 directory.recording(self.session, false);
             }
