@@ -108,6 +108,8 @@ pub enum Effect {
     RetryNow,
     /// Show a session's terminal in a pane.
     Open(SessionId, Where),
+    /// A session has a new terminal: show it where its old one was.
+    Reopen(SessionId),
     /// Show the panes.
     ShowPanes,
     /// Draw every cell again.

@@ -140,6 +140,27 @@ impl Panes {
         effects
     }
 
+    /// A session has a new terminal: it is shown in the panes whose old one is no more.
+    pub fn reopen(&mut self, session: &str) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let over = |pane: &Pane| pane.viewed.session.id == session && !pane.viewed.has_program();
+        let ids: Vec<PaneId> = self.panes.iter().filter(|(_, pane)| over(pane)).map(|(id, _)| *id).collect();
+        let scrollback = self.config.scrollback.min(SCROLLBACK_OF_ALL / self.panes.len().max(1));
+        for id in ids {
+            let size = self.content(id).and_then(|room| Size::checked(room.width, room.height));
+            let Some(pane) = self.panes.get_mut(&id) else { continue };
+            effects.push(pane.viewed.close());
+            let (again, mode) = (pane.viewed.session.clone(), pane.viewed.mode);
+            let (viewed, open) = Viewed::open(again, mode, size, scrollback, self.config.colors);
+            effects.push(open);
+            *pane = Pane { viewed, look: None, painted: RefCell::default() };
+            self.dirty = true;
+        }
+        self.arrange(&mut effects);
+        self.refocus(&mut effects);
+        effects
+    }
+
     /// Where on the screen the panes are. Call it before the first frame and when it changes; channels are resized.
     pub fn set_area(&mut self, area: Rect) -> Vec<Effect> {
         let mut effects = Vec::new();

@@ -302,6 +302,31 @@ fn an_ended_program_leaves_its_screen_and_a_way_on() {
 }
 
 #[test]
+fn a_session_that_was_started_again_is_back_in_its_pane() {
+    let mut stage = Stage::new();
+    let old = stage.open("a", Place::Anywhere);
+    let other = stage.open("b", Place::Right);
+    stage.output(old, 0, "first life");
+    assert_eq!(stage.panes.reopen("a"), [], "it is there");
+    let status = ExitStatus { code: Some(0), signal: None, at_ms: 0 };
+    stage.event(old, ChannelEvent::Exit(status));
+    let effects = stage.panes.reopen("a");
+    let Some(Effect::Attach(Command::Open { channel, spec })) =
+        effects.iter().find(|effect| matches!(effect, Effect::Attach(Command::Open { .. })))
+    else {
+        panic!("{effects:?}")
+    };
+    assert!(effects.contains(&Effect::Attach(Command::Close { channel: old })));
+    let (channel, size) = (*channel, spec.size.unwrap());
+    stage.opened(channel, size, 0);
+    stage.snapshot(channel, 0, "second life");
+    let screen = stage.screen().join("\n");
+    assert!(screen.contains("second life") && !screen.contains("first life"), "{screen}");
+    stage.output(other, 0, "untouched");
+    assert!(stage.screen().join("\n").contains("untouched"));
+}
+
+#[test]
 fn an_update_is_shown_whole_or_after_a_tenth_of_a_second() {
     let mut stage = Stage::new();
     let a = stage.open("a", Place::Right);

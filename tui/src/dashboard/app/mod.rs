@@ -286,6 +286,17 @@ impl App {
             Effect::Redraw => self.outgoing.push(Outgoing::Terminal(TerminalCommand::Redraw)),
             Effect::Quit => self.outgoing.push(Outgoing::Quit),
             Effect::ShowPanes => {}
+            Effect::Reopen(id) => {
+                let id = id.to_string();
+                let effects = self.panes.reopen(&id);
+                self.pane_effects(effects);
+                // What follows the selection opens it again.
+                if let Some(preview) = self.preview.take_if(|preview| preview.session().id == id) {
+                    let effects = preview.close();
+                    self.pane_effects(effects);
+                    self.follow_selection();
+                }
+            }
             Effect::Open(id, place) => {
                 let session = self.pane_session(id);
                 let place = match place {

@@ -54,8 +54,10 @@ fn forget_agent(model: &mut Model, id: lap_platform::model::AgentId) {
 }
 
 fn session_changed(model: &mut Model, session: Session) -> Vec<Effect> {
-    let (id, status) = (session.id, session.status);
-    let before = model.sessions.insert(id, session).map(|old| old.status);
+    let (id, status, sandbox) = (session.id, session.status, session.task_arn.clone());
+    let old = model.sessions.insert(id, session);
+    let moved = old.as_ref().is_some_and(|old| old.status != status || old.task_arn != sandbox);
+    let before = old.map(|old| old.status);
     if before != Some(status) && status == SessionStatus::Failed {
         let session = model.sessions.get(&id);
         let text = session.map_or_else(String::new, |session| {
@@ -64,7 +66,11 @@ fn session_changed(model: &mut Model, session: Session) -> Vec<Effect> {
         });
         model.toasts.push(ToastKind::Error, text, model.now);
     }
-    open_awaited(model, id, status)
+    let mut effects = open_awaited(model, id, status);
+    if moved && status == SessionStatus::Ready {
+        effects.push(Effect::Reopen(id));
+    }
+    effects
 }
 
 /// Opens a session that was just made, unless the person has gone on to something else.
