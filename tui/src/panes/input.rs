@@ -131,7 +131,7 @@ impl Panes {
             look.scroll_by(terminal, 0);
         }
         if action == Action::PageUp {
-            look.move_by(terminal, -i32::from(terminal.size().rows), 0);
+            look.page_by(terminal, -i32::from(terminal.size().rows));
         }
         look.editing = action == Action::Search;
         pane.look = Some(look);
@@ -232,17 +232,17 @@ impl Panes {
             code => code,
         };
         match code {
-            KeyCode::Char('u') if control => look.move_by(terminal, -page / 2, 0),
-            KeyCode::Char('d') if control => look.move_by(terminal, page / 2, 0),
-            KeyCode::Char('b') if control => look.move_by(terminal, -page, 0),
-            KeyCode::Char('f') if control => look.move_by(terminal, page, 0),
+            KeyCode::Char('u') if control => look.page_by(terminal, -page / 2),
+            KeyCode::Char('d') if control => look.page_by(terminal, page / 2),
+            KeyCode::Char('b') if control => look.page_by(terminal, -page),
+            KeyCode::Char('f') if control => look.page_by(terminal, page),
             KeyCode::Char('c') if control => pane.look = None,
             KeyCode::Up | KeyCode::Char('k') => look.move_by(terminal, -1, 0),
             KeyCode::Down | KeyCode::Char('j') => look.move_by(terminal, 1, 0),
             KeyCode::Left | KeyCode::Char('h') => look.move_by(terminal, 0, -1),
             KeyCode::Right | KeyCode::Char('l') => look.move_by(terminal, 0, 1),
-            KeyCode::PageUp => look.move_by(terminal, -page, 0),
-            KeyCode::PageDown => look.move_by(terminal, page, 0),
+            KeyCode::PageUp => look.page_by(terminal, -page),
+            KeyCode::PageDown => look.page_by(terminal, page),
             KeyCode::Char('g') => look.move_to(terminal, Point { line: first, x: 0 }),
             KeyCode::Char('G') => look.move_to(terminal, Point { line: page - 1, x: 0 }),
             KeyCode::Home | KeyCode::Char('0' | '^') => look.move_to(terminal, Point { x: 0, ..at }),

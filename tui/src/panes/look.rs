@@ -91,6 +91,19 @@ impl Look {
         self.reveal(terminal);
     }
 
+    /// Turns pages: the view moves and the cursor stays where it is in it, until there are no more pages to turn.
+    pub(super) fn page_by(&mut self, terminal: &Terminal, lines: i32) {
+        let Some(cursor) = self.cursor else { return };
+        let (row, before) = (cursor.line - self.top(), self.scroll);
+        self.scroll_by(terminal, -lines);
+        let row = match lines {
+            _ if self.scroll != before => row,
+            ..0 => 0,
+            _ => newest(terminal),
+        };
+        self.move_to(terminal, Point { line: self.top() + row, ..cursor });
+    }
+
     /// Moves the keyboard's cursor to a place.
     pub(super) fn move_to(&mut self, terminal: &Terminal, point: Point) {
         self.cursor = Some(point);

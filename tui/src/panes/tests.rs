@@ -434,6 +434,25 @@ fn scrollback_is_searched_and_copied_from_the_keyboard() {
 }
 
 #[test]
+fn a_page_of_scrollback_is_a_page_at_once() {
+    let mut stage = Stage::new();
+    let a = stage.open("a", Place::Right);
+    let lines: String = (0..60).map(|i| format!("line {i}\r\n")).collect();
+    stage.output(a, 0, &lines);
+    let first = |stage: &Stage| stage.screen()[1].strip_prefix("line ").unwrap().parse::<usize>().unwrap();
+    let (newest, rows) = (first(&stage), 60 - first(&stage) + 1);
+    stage.command('[');
+    stage.press(KeyCode::PageUp, NONE);
+    assert_eq!(first(&stage), newest - rows);
+    stage.press(KeyCode::PageUp, NONE);
+    assert_eq!(first(&stage), newest - 2 * rows);
+    stage.press(KeyCode::PageDown, NONE);
+    assert_eq!(first(&stage), newest - rows);
+    (0..9).for_each(|_| stage.press(KeyCode::PageUp, NONE));
+    assert_eq!((first(&stage), stage.cursor().unwrap().1), (0, 1));
+}
+
+#[test]
 fn a_paste_is_marked_where_the_program_asked_for_it() {
     let mut stage = Stage::new();
     let a = stage.open("a", Place::Right);
