@@ -51,6 +51,7 @@ fn what_needs_a_terminal_says_so_without_one() {
     let machine = Machine::new();
     assert!(machine.lap(Vec::<&str>::new()).fails(2).contains("needs a terminal"));
     assert!(!machine.has_server());
+    assert!(machine.lap(["shell"]).fails(3).contains("`lap agents create shell --harness shell"));
     machine.lap(["agents", "create", "here", "--harness", "shell", "--model", "m"]).succeeds();
     assert!(machine.lap(["here"]).fails(2).contains("needs a terminal"));
     assert!(machine.lap(["nope"]).fails(3).contains("there is no agent nope"));

@@ -1,7 +1,7 @@
 //! What a person calls an agent or a session: a name, an id, the beginning of one, a URL.
 
 use lap_platform::client::{AgentsQuery, Client, ClientError, SessionsQuery};
-use lap_platform::model::{AgentId, AgentRow, Session, SessionId, SessionStatus};
+use lap_platform::model::{AgentId, AgentRow, Harness, Session, SessionId, SessionStatus};
 use uuid::Uuid;
 
 use super::fault::{Exit, Fault};
@@ -45,7 +45,37 @@ pub(super) async fn agent(client: &Client, meant: &str) -> Result<AgentRow, Faul
         }
     }
     let near: Vec<_> = found.iter().take(LISTED).map(|row| row.agent.name.as_str()).collect();
-    Err(if near.is_empty() { none() } else { none().hint(format!("did you mean: {}", near.join(", "))) })
+    if !near.is_empty() {
+        return Err(none().hint(format!("did you mean: {}", near.join(", "))));
+    }
+    // Somebody new types `lap claude`. That the list cannot be had is no news beside what is told anyway.
+    let harnesses = client.harnesses().await.unwrap_or_default();
+    Err(match harnesses.iter().find(|harness| is_meant(harness, meant)) {
+        Some(harness) => none().hint(how_to_make(harness, meant)),
+        None => none(),
+    })
+}
+
+/// Whether a person who wrote `meant` means what this harness runs: `claude`, `claude-code`, "Claude Code".
+fn is_meant(harness: &Harness, meant: &str) -> bool {
+    let family = harness.id.split('-').next().is_some_and(|family| same(family, meant));
+    let program = harness.program.as_deref().and_then(|program| program.rsplit('/').next());
+    family
+        || same(&harness.id, meant)
+        || same(&harness.title, meant)
+        || program.is_some_and(|name| same(name, meant))
+}
+
+/// What to do to have an agent of that name.
+fn how_to_make(harness: &Harness, name: &str) -> String {
+    if let (false, Some(install)) = (harness.available, &harness.install) {
+        return format!("{} is not on PATH here: `{install}` installs it", harness.title);
+    }
+    let model = if harness.default_model.is_some() { "" } else { " --model <model>" };
+    format!(
+        "`lap agents create {name} --harness {}{model}` makes it, `lap {name}` then starts it",
+        harness.id
+    )
 }
 
 /// The session a person means. An agent's name means its live session, where it has one.

@@ -5,7 +5,8 @@ use clap::builder::StyledStr;
 
 use super::fault::Fault;
 
-/// Letters that may differ for one word to be taken for another: one slip, or two that changed places.
+/// Letters that may differ for one word to be taken for another: one slip, or two that changed places; and not more
+/// than a third of them, or `shell` would be taken for `help`.
 const SLIPS: usize = 2;
 /// A shorter word is like too many others.
 const SHORTEST: usize = 4;
@@ -30,8 +31,8 @@ pub(super) fn meant(command: &Command, word: &str) -> Option<String> {
         return None;
     }
     let names = command.get_subcommands().filter(|inner| !inner.is_hide_set()).map(Command::get_name);
-    let near = names.map(|name| (distance(name, word), name)).min()?;
-    (near.0 <= SLIPS).then(|| near.1.to_owned())
+    let (far, name) = names.map(|name| (distance(name, word), name)).min()?;
+    (far <= SLIPS.min(name.len().max(word.len()) / 3)).then(|| name.to_owned())
 }
 
 /// Letters to put in, take out or change to make one word of the other (Levenshtein).
