@@ -73,6 +73,10 @@ fn quantity(text: &str) -> Option<u128> {
     if whole.is_empty() || fraction.len() > 3 || (number.contains('.') && fraction.is_empty()) {
         return None;
     }
+    // Kubernetes knows nothing finer than a thousandth.
+    if suffix == "m" && !fraction.is_empty() {
+        return None;
+    }
     let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
     let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
     let value = digits.checked_mul(thousandths)? / scale;
@@ -96,7 +100,9 @@ mod tests {
         assert_eq!(quantity("0.5"), Some(500));
         assert_eq!(quantity("1Gi"), quantity("1024Mi"));
         assert!(quantity("1G") < quantity("1Gi"));
-        for none in ["", "m", "0", "-1", "1.", ".5", "1e3", "1 Gi", "1Xi", "1.2.3", "0.0001", "９"] {
+        for none in
+            ["", "m", "0", "-1", "1.", ".5", "1e3", "1 Gi", "1Xi", "1.2.3", "0.0001", "0.1m", "1.5m", "９"]
+        {
             assert_eq!(quantity(none), None, "{none}");
         }
     }
