@@ -243,6 +243,30 @@ impl HubHandle {
     }
 }
 
+/// The way to open a session's terminal, which one takes at a time. Who leaves it last takes it away, be it because
+/// there is no such session or because the client has gone.
+struct Gate<'a> {
+    hub: &'a Hub,
+    session: SessionId,
+    lock: Rc<tokio::sync::Mutex<()>>,
+}
+
+impl Gate<'_> {
+    fn of(hub: &Hub, session: SessionId) -> Gate<'_> {
+        let lock = hub.gates.borrow_mut().entry(session).or_default().clone();
+        Gate { hub, session, lock }
+    }
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        // The map's and this one.
+        if Rc::strong_count(&self.lock) == 2 {
+            self.hub.gates.borrow_mut().remove(&self.session);
+        }
+    }
+}
+
 /// The hub itself; lives on its thread.
 pub(crate) struct Hub {
     pub(crate) directory: Arc<dyn Directory>,
@@ -386,8 +410,8 @@ impl Hub {
         session: SessionId,
         since: Option<Since>,
     ) -> Result<Rc<Terminal>, WireError> {
-        let gate = self.gates.borrow_mut().entry(session).or_default().clone();
-        let _one_at_a_time = gate.lock().await;
+        let gate = Gate::of(self, session);
+        let _one_at_a_time = gate.lock.lock().await;
         let known = self.terminals.borrow().get(&session).cloned();
         if let Some(terminal) = known.as_ref().filter(|terminal| terminal.upstream().is_some()) {
             return Ok(terminal.clone());
@@ -424,7 +448,6 @@ impl Hub {
         let mut terminals = self.terminals.borrow_mut();
         if terminals.get(&session).is_some_and(|t| t.is_unused()) {
             let terminal = terminals.remove(&session);
-            self.gates.borrow_mut().remove(&session);
             drop(terminals);
             if let Some(upstream) = terminal.and_then(|t| {
                 let upstream = t.upstream();
