@@ -195,20 +195,9 @@ async fn who_only_types_hears_of_the_end_without_taking_output() {
     let client = sandbox.client().await;
     let run = sandbox.run("head -c 3000000 /dev/zero; exit 7");
     let io = ProgramIo::Pty { size: Default::default() };
-    let spec =
-        ProgramSpec { id: run.id, argv: run.argv, env: run.env, cwd: run.cwd, io, ring: 0, scrollback: 0 };
+    let spec = ProgramSpec::new(run.id, run.argv, run.env, run.cwd, io);
     client.start(spec).await.unwrap();
-    let open = |mode| Open {
-        session: "r".to_owned(),
-        stream: Stream::Output,
-        mode,
-        size: None,
-        since: None,
-        window: 0,
-        scrollback: 0,
-        visible: true,
-        input: None,
-    };
+    let open = |mode| Open::new("r", mode);
     let mut channel = client.open(open(Mode::Input)).await.unwrap();
     let exit = soon("the exit", async {
         loop {

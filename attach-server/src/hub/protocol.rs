@@ -55,7 +55,7 @@ fn hello(connection: &Connection, frame: &Frame<'_>) -> Result<(), Close> {
         FrameType::Control if frame.channel == ChannelId::CONNECTION => parse(connection, frame)?,
         _ => return Err(unexpected(connection, 0, "the first message is `hello` on channel 0")),
     };
-    let ClientMessage::Hello { versions, name, heartbeat_ms } = message else {
+    let ClientMessage::Hello { versions, name, heartbeat_ms, .. } = message else {
         return Err(unexpected(connection, 0, "the first message is `hello`"));
     };
     if !versions.iter().any(|v| v == PROTOCOL) {

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use lap_wire::close::CloseCode;
-use lap_wire::control::{Mode, Open, ServerMessage, Size, Stream};
+use lap_wire::control::{Mode, Open, ServerMessage, Size};
 use lap_wire::frame::flags;
 use lap_wire::limits::{INPUT_WINDOW, MAX_PAYLOAD, MAX_WINDOW};
 use serde::Deserialize;
@@ -34,15 +34,10 @@ pub(super) fn begin(connection: &Connection) {
     let Kind::Tty(session) = connection.kind else { return };
     let may_type = connection.grant.may_type;
     let open = Open {
-        session: session.to_string(),
-        stream: Stream::Output,
-        mode: if may_type { Mode::Interact } else { Mode::View },
-        size: None,
-        since: None,
         window: MAX_WINDOW,
         scrollback: SCROLLBACK,
-        visible: true,
         input: may_type.then(|| format!("tty-{}", uuid::Uuid::new_v4())),
+        ..Open::new(session.to_string(), if may_type { Mode::Interact } else { Mode::View })
     };
     connection.state.borrow_mut().name = Some("tty".to_owned());
     if let Err(error) = protocol::begin_open(connection, CHANNEL, open) {

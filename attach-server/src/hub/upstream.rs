@@ -88,6 +88,7 @@ impl Upstream {
             versions: vec![PROTOCOL.to_owned()],
             name: concat!("lap-attach-server ", env!("CARGO_PKG_VERSION")).to_owned(),
             heartbeat_ms: None,
+            grant: None,
         };
         upstream.control(0, &hello);
         upstream

@@ -122,6 +122,7 @@ fn who_may_only_watch_does_not_type() {
         versions: vec![lap_wire::PROTOCOL.to_owned()],
         name: String::new(),
         heartbeat_ms: None,
+        grant: None,
     };
     limited.control(0, &hello);
     limited.open(1, interact(session, "keys"));

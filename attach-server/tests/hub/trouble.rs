@@ -57,6 +57,7 @@ fn a_client_that_does_not_begin_with_hello_is_sent_away() {
             versions: vec!["lap.attach.v9".to_owned()],
             name: String::new(),
             heartbeat_ms: None,
+            grant: None,
         },
     );
     assert_eq!(client.until_error(0).code, ErrorCode::UnsupportedVersion);
@@ -70,7 +71,10 @@ fn a_client_gets_the_heartbeat_it_asks_for_within_bounds() {
     {
         let mut client = world.connect_raw(ANYTHING);
         let versions = vec![lap_wire::PROTOCOL.to_owned()];
-        client.control(0, &ClientMessage::Hello { versions, name: String::new(), heartbeat_ms: asked });
+        client.control(
+            0,
+            &ClientMessage::Hello { versions, name: String::new(), heartbeat_ms: asked, grant: None },
+        );
         let said = client.until("welcome", |event| match event {
             Event::Control(0, ServerMessage::Welcome { heartbeat_ms, .. }) => Some(*heartbeat_ms),
             _ => None,
@@ -221,6 +225,7 @@ fn names_and_frames_over_their_limits_are_refused() {
             versions: vec![PROTOCOL.to_owned()],
             name: "x".repeat(201),
             heartbeat_ms: None,
+            grant: None,
         },
     );
     assert_eq!(client.until_error(0).code, ErrorCode::UnexpectedMessage);

@@ -15,7 +15,7 @@ use lap_attach_server::hub::{
 use lap_platform::model::SessionId;
 use lap_platform::sandbox::{KeeperStream, SandboxName};
 use lap_wire::control::{
-    Attention, ClientMessage, ErrorCode, ExitStatus, Mode, Open, ServerMessage, Size, Stream, WireError,
+    Attention, ClientMessage, ErrorCode, ExitStatus, Mode, Open, ServerMessage, Size, WireError,
     from_payload, to_payload,
 };
 use lap_wire::flow::Since;
@@ -153,17 +153,15 @@ impl World {
         exclusive_input: bool,
     ) -> SessionId {
         let id = SessionId::new();
-        let spec = ProgramSpec {
-            id: id.to_string(),
-            argv: ["/bin/sh", "-c", script].map(String::from).to_vec(),
-            env: [("PATH", "/usr/bin:/bin"), ("TERM", "xterm-256color")]
+        let spec = ProgramSpec::new(
+            id.to_string(),
+            ["/bin/sh", "-c", script].map(String::from).to_vec(),
+            [("PATH", "/usr/bin:/bin"), ("TERM", "xterm-256color")]
                 .map(|(k, v)| (k.to_owned(), v.to_owned()))
                 .into(),
-            cwd: "/".to_owned(),
-            io: ProgramIo::Pty { size: Size::default() },
-            ring: 0,
-            scrollback: 0,
-        };
+            "/",
+            ProgramIo::Pty { size: Size::default() },
+        );
         match self.call(Call::Start(spec)) {
             Reply::Started(_) => {}
             other => panic!("{other:?}"),
@@ -193,6 +191,7 @@ impl World {
             versions: vec![PROTOCOL.to_owned()],
             name: "test".to_owned(),
             heartbeat_ms: None,
+            grant: None,
         };
         for message in [hello, ClientMessage::Call { request: 1, call }] {
             let payload = to_payload(&message).unwrap();
@@ -221,6 +220,7 @@ impl World {
                 versions: vec![PROTOCOL.to_owned()],
                 name: "test".to_owned(),
                 heartbeat_ms: None,
+                grant: None,
             },
         );
         client.until("welcome", |e| {
@@ -494,15 +494,9 @@ impl Client {
 /// An open that types, at 80×24.
 pub(crate) fn interact(session: SessionId, input: &str) -> Open {
     Open {
-        session: session.to_string(),
-        stream: Stream::Output,
-        mode: Mode::Interact,
         size: Some(Size::default()),
-        since: None,
-        window: 0,
-        scrollback: 0,
-        visible: true,
         input: Some(input.to_owned()),
+        ..Open::new(session.to_string(), Mode::Interact)
     }
 }
 

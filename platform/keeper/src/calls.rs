@@ -35,6 +35,9 @@ impl Keeper {
             },
             Call::Remove { id } => self.remove(&id),
             Call::WriteFile { channel, path, mode } => self.open_file(id, channel, &path, mode),
+            Call::Grant(_) | Call::Revoke { .. } => {
+                Err(WireError::new(ErrorCode::NotAllowed, "this keeper lets nobody in but servers"))
+            }
             Call::Info => Ok(Reply::Info(self.info())),
             Call::Shutdown { grace_ms } => {
                 self.shut_down(grace_ms, Some((id, request)), now);

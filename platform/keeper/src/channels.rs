@@ -100,6 +100,7 @@ impl Keeper {
         let wish = Wish {
             stream: open.stream,
             mode: open.mode,
+            output: open.output,
             since: open.since,
             window: open.window,
             scrollback: open.scrollback,

@@ -55,7 +55,7 @@ impl FileWriter {
             Accept::From(index) => bytes.get(index..).unwrap_or_default(),
             Accept::Gap { expected } => {
                 let message = format!("the bytes at {offset} leave a gap; go on at {expected}");
-                return Err(WireError::new(ErrorCode::InputGap, message).retryable());
+                return Err(WireError::new(ErrorCode::InputGap, message).send_again_from(expected));
             }
         };
         self.file.write_all(fresh).map_err(|error| unwritable(&self.place, &error))?;

@@ -91,13 +91,13 @@ impl InputQueue {
             Accept::From(index) => bytes.get(index..).unwrap_or_default(),
             Accept::Gap { expected } => {
                 let message = format!("input at {offset} leaves a gap; go on at {expected}");
-                return Err(WireError::new(ErrorCode::InputGap, message).retryable());
+                return Err(WireError::new(ErrorCode::InputGap, message).send_again_from(expected));
             }
         };
         if waiting + fresh.len() > INPUT_WINDOW || full {
             let message =
                 format!("the program has {waiting} bytes of input waiting and takes no more for now");
-            return Err(WireError::new(ErrorCode::InputOverflow, message).retryable());
+            return Err(WireError::new(ErrorCode::InputOverflow, message).send_again_from(known.taken));
         }
         known.taken += fresh.len() as u64;
         let name = known.name.clone();

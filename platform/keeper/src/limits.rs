@@ -8,8 +8,8 @@ pub(crate) const MAX_CONNECTIONS: usize = 64;
 pub(crate) const MAX_PROGRAMS: usize = 64;
 /// The longest program id, in bytes.
 pub(crate) const MAX_PROGRAM_ID: usize = 64;
-/// The longest name of an input stream, in bytes: a UUID and then some.
-pub(crate) const MAX_INPUT_ID: usize = 64;
+/// The longest name of an input stream, in bytes: what a server takes too.
+pub(crate) const MAX_INPUT_ID: usize = lap_wire::limits::MAX_NAME;
 /// Largest ring a program may ask for, in bytes: 16 times the default.
 pub(crate) const MAX_RING: u32 = 64 * 1024 * 1024;
 /// Largest scrollback a model may be asked to keep, in bytes.

@@ -71,6 +71,8 @@ pub(crate) struct Reader {
     pub(crate) program: ProgramKey,
     pub(crate) stream: Stream,
     mode: Mode,
+    /// Whether it is sent output.
+    output: bool,
     /// The name of its input stream.
     pub(crate) input: Option<String>,
     /// How far input was acknowledged to it.
@@ -100,6 +102,7 @@ pub(crate) struct Reader {
 pub(crate) struct Wish {
     pub(crate) stream: Stream,
     pub(crate) mode: Mode,
+    pub(crate) output: bool,
     pub(crate) since: Option<Since>,
     pub(crate) window: u32,
     pub(crate) scrollback: u32,
@@ -114,6 +117,7 @@ impl Reader {
             program,
             stream: wish.stream,
             mode: wish.mode,
+            output: wish.output && wish.mode != Mode::Input,
             input: wish.input,
             input_acked: 0,
             queued: false,
@@ -139,7 +143,7 @@ impl Reader {
 
     /// Whether output is for it at all.
     pub(crate) fn has_output(&self) -> bool {
-        self.mode != Mode::Input
+        self.output
     }
 
     /// Where it stands: the next output it is sent has this offset.

@@ -44,13 +44,19 @@ fn a_connection_begins_with_hello_in_a_version_both_speak() {
             versions: vec!["lap.attach.v0".into()],
             name: "old".into(),
             heartbeat_ms: None,
+            grant: None,
         },
     );
     assert_eq!(hung_up(&mut old), Some(ErrorCode::UnsupportedVersion));
     let mut twice = keeper.client();
     twice.send(
         0,
-        &ClientMessage::Hello { versions: vec![PROTOCOL.into()], name: "again".into(), heartbeat_ms: None },
+        &ClientMessage::Hello {
+            versions: vec![PROTOCOL.into()],
+            name: "again".into(),
+            heartbeat_ms: None,
+            grant: None,
+        },
     );
     assert_eq!(hung_up(&mut twice), Some(ErrorCode::UnexpectedMessage));
     works(&keeper);
@@ -133,17 +139,8 @@ fn a_peer_that_never_reads_its_output_does_not_grow_the_keeper() {
 }
 
 fn open(id: &str) -> ClientMessage {
-    ClientMessage::Open(lap_wire::control::Open {
-        session: id.into(),
-        stream: lap_wire::control::Stream::Output,
-        mode: Mode::View,
-        size: None,
-        since: None,
-        window: 0,
-        scrollback: 1 << 20,
-        visible: true,
-        input: None,
-    })
+    use lap_wire::control::Open;
+    ClientMessage::Open(Open { scrollback: 1 << 20, ..Open::new(id, Mode::View) })
 }
 
 #[test]
@@ -216,6 +213,7 @@ fn the_socket_is_private_and_strangers_are_refused() {
             versions: vec![PROTOCOL.into()],
             name: "stranger".into(),
             heartbeat_ms: None,
+            grant: None,
         };
         let mut bytes = Vec::new();
         let payload = control::to_payload(&hello).unwrap();

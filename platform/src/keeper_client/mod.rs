@@ -60,6 +60,7 @@ impl KeeperClient {
             versions: vec![PROTOCOL.to_owned()],
             name: name.to_owned(),
             heartbeat_ms: None,
+            grant: None,
         };
         let payload = control::to_payload(&hello).map_err(|e| KeeperError::Protocol(e.to_string()))?;
         let mut bytes = Vec::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lap_wire::control::{ExitStatus, Mode, Open, ServerMessage, Stream};
+use lap_wire::control::{ExitStatus, Mode, Open, ServerMessage};
 use lap_wire::flow::Since;
 use lap_wire::keeper::Program;
 
@@ -155,19 +155,7 @@ pub(super) fn describe(status: &ExitStatus) -> String {
 
 /// A channel that hears of the program's end and takes none of its output.
 async fn watch_end(client: &KeeperClient, program: &str) -> Result<Channel, KeeperError> {
-    client
-        .open(Open {
-            session: program.to_owned(),
-            stream: Stream::Output,
-            mode: Mode::Input,
-            size: None,
-            since: None,
-            window: 0,
-            scrollback: 0,
-            visible: true,
-            input: None,
-        })
-        .await
+    client.open(Open { output: false, ..Open::new(program, Mode::View) }).await
 }
 
 async fn end_of(channel: &mut Channel) -> Event {
@@ -194,15 +182,8 @@ async fn last_output(client: &KeeperClient, program: &str) -> Result<Vec<String>
     let offset = output.saturating_sub(TAIL_BYTES as u64);
     let mut channel = client
         .open(Open {
-            session: program.to_owned(),
-            stream: Stream::Output,
-            mode: Mode::View,
-            size: None,
             since: Some(Since { epoch, offset, size_generation }),
-            window: 0,
-            scrollback: 0,
-            visible: true,
-            input: None,
+            ..Open::new(program, Mode::View)
         })
         .await?;
     let mut tail = Tail::default();

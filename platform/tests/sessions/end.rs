@@ -75,18 +75,8 @@ async fn viewers_are_sent_the_end_before_the_session_is_dead() {
 struct End(lap_platform::keeper_client::Channel);
 
 async fn lap_platform_exit(client: &lap_platform::keeper_client::KeeperClient) -> End {
-    use lap_wire::control::{Mode, Open, Stream};
-    let open = Open {
-        session: lap_platform::session::TERMINAL_PROGRAM.to_owned(),
-        stream: Stream::Output,
-        mode: Mode::Input,
-        size: None,
-        since: None,
-        window: 0,
-        scrollback: 0,
-        visible: true,
-        input: None,
-    };
+    use lap_wire::control::{Mode, Open};
+    let open = Open { output: false, ..Open::new(lap_platform::session::TERMINAL_PROGRAM, Mode::View) };
     End(client.open(open).await.unwrap())
 }
 

@@ -14,7 +14,7 @@ use lap_platform::model::{Agent, AgentId, CreateSession, Resources, Session, Ses
 use lap_platform::sandbox::{SandboxName, SandboxRuntime};
 use lap_platform::session::{Sessions, TERMINAL_PROGRAM};
 use lap_platform::store::Store;
-use lap_wire::control::{Mode, Open, ServerMessage, Stream};
+use lap_wire::control::{Mode, Open, ServerMessage};
 
 #[path = "service.rs"]
 pub mod service;
@@ -219,15 +219,9 @@ pub struct Typist {
 impl Typist {
     pub async fn attach(client: &KeeperClient) -> Typist {
         let open = Open {
-            session: TERMINAL_PROGRAM.to_owned(),
-            stream: Stream::Output,
-            mode: Mode::Interact,
-            size: None,
-            since: None,
-            window: 0,
             scrollback: 64 * 1024,
-            visible: true,
             input: Some("typist".to_owned()),
+            ..Open::new(TERMINAL_PROGRAM, Mode::Interact)
         };
         let channel = client.open(open).await.unwrap();
         let input = channel.input();

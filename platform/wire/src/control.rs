@@ -48,8 +48,27 @@ pub enum Mode {
     View,
     /// Watch and type.
     Interact,
-    /// Type only: no output is sent. A server opens one of these at the keeper for each viewer that types.
+    /// Type only: no output is sent. The same as `interact` with `output: false`, which is to be used instead.
     Input,
+}
+
+/// Whose seat a channel at a keeper is. A server says so of each of its viewers; a channel without one is nobody's, and
+/// counts for no presence, size or answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewerSeat {
+    /// What other viewers see it called, at most [`crate::limits::MAX_NAME`] bytes.
+    pub name: String,
+    /// The same for all viewers of one person: 1 to [`crate::limits::MAX_SEAT`] bytes, see [`is_plain`].
+    pub person: String,
+    /// Random, and the same when the server opens it again: the same bounds. Whoever opens with it takes its place.
+    pub seat: String,
+}
+
+/// Whether a name for machines is as long as it may be and can stand in JSON as it is: printable ASCII but `"` and `\`.
+#[must_use]
+pub fn is_plain(name: &str, max: usize) -> bool {
+    (1..=max).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
 }
 
 /// Which of a program's streams.
@@ -63,7 +82,7 @@ pub enum Stream {
     Stderr,
 }
 
-/// Opens a channel to a terminal.
+/// Opens a channel to a terminal. Begin with [`Open::new`] and change what differs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Open {
@@ -92,10 +111,41 @@ pub struct Open {
     /// Names the sender's input stream, the same over reconnects ([`crate::input`]); without one nothing can be typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
+    /// Whether it is sent output and snapshots; without them it still hears of everything else.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub output: bool,
+    /// To a keeper, from a server only: whose seat this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub viewer: Option<ViewerSeat>,
+}
+
+impl Open {
+    /// Output from a snapshot on, looked at, without a size, a seat or a right to type of its own.
+    #[must_use]
+    pub fn new(session: impl Into<String>, mode: Mode) -> Open {
+        Open {
+            session: session.into(),
+            stream: Stream::Output,
+            mode,
+            size: None,
+            since: None,
+            window: 0,
+            scrollback: 0,
+            visible: true,
+            input: None,
+            output: true,
+            viewer: None,
+        }
+    }
 }
 
 fn yes() -> bool {
     true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// What a viewer wants of the right to type, in sessions where one at a time has it.
@@ -133,6 +183,9 @@ pub enum ClientMessage {
         /// The silence after which it would have a ping be due, where it needs none as often as usual.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         heartbeat_ms: Option<u64>,
+        /// To a keeper, from a client that a server has granted a terminal: the grant's token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<String>,
     },
     /// Opens this channel.
     Open(Open),
@@ -225,6 +278,9 @@ pub struct Viewer {
     pub id: u64,
     /// What it calls itself.
     pub name: String,
+    /// The same for all viewers of one person, and of no other; empty where nobody says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub person: String,
     /// What it may do.
     pub mode: Mode,
     /// Its size, where it has one.
@@ -363,18 +419,31 @@ pub struct WireError {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// With `input_gap` and `input_overflow`, always: the offset of the input stream from which to send again.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::ids::optional_offset"
+    )]
+    pub expected: Option<u64>,
 }
 
 impl WireError {
     /// An error that will not go away by trying again.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> WireError {
-        WireError { code, message: message.into(), retryable: false, hint: None }
+        WireError { code, message: message.into(), retryable: false, hint: None, expected: None }
     }
 
     /// The same, worth another try.
     #[must_use]
     pub fn retryable(self) -> WireError {
         WireError { retryable: true, ..self }
+    }
+
+    /// The refusal of input, worth another try from this offset on.
+    #[must_use]
+    pub fn send_again_from(self, offset: u64) -> WireError {
+        WireError { retryable: true, expected: Some(offset), ..self }
     }
 
     /// The same with advice.
@@ -410,9 +479,9 @@ pub enum ErrorCode {
     BadSize,
     /// No such signal.
     BadSignal,
-    /// Input bytes are missing in between; the message says where to go on.
+    /// Input bytes are missing in between: `expected` says where to go on.
     InputGap,
-    /// More input than the program takes in; wait for acknowledgements.
+    /// More input than the program takes in: send again from `expected` after the next acknowledgement.
     InputOverflow,
     /// A value out of its bounds; the message names it.
     Invalid,

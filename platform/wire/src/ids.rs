@@ -56,3 +56,10 @@ pub(crate) fn offset<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
     }
     Ok(offset)
 }
+
+/// The same for a field that may be left out.
+pub(crate) fn optional_offset<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
+    #[derive(serde::Deserialize)]
+    struct Offset(#[serde(deserialize_with = "offset")] u64);
+    Ok(Option::<Offset>::deserialize(d)?.map(|Offset(offset)| offset))
+}

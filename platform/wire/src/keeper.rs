@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::{Attention, ExitStatus, Size, WireError};
+use crate::control::{Attention, ExitStatus, Mode, Size, WireError};
 use crate::ids::{ChannelId, Epoch};
 
 /// A request to a keeper. Each can be sent again without doing anything twice.
@@ -45,6 +45,13 @@ pub enum Call {
         /// Permission bits, as in chmod.
         mode: u32,
     },
+    /// Lets one client in at the keeper's own socket, for one program.
+    Grant(Grant),
+    /// A grant is no more: connections that came with it end.
+    Revoke {
+        /// The grant's.
+        token: String,
+    },
     /// How the keeper is.
     Info,
     /// Ends every program as `Stop` does, then the keeper.
@@ -52,6 +59,40 @@ pub enum Call {
         /// Milliseconds between SIGTERM and SIGKILL.
         grace_ms: u64,
     },
+}
+
+/// What a client may do that says the token in its `hello`: open that program, as often as
+/// [`crate::limits::MAX_GRANTED_CHANNELS`] at a time, and nothing else. It dies with the keeper.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Grant {
+    /// Random, 16 to 128 bytes, see [`crate::control::is_plain`]. A client that comes with it ends the connection of
+    /// one that came with it before.
+    pub token: String,
+    /// The program's id; it must be on a terminal.
+    pub program: String,
+    /// The most it may open it with: `view` or `interact`.
+    pub mode: Mode,
+    /// What other viewers see it called, as in [`crate::control::ViewerSeat`].
+    pub name: String,
+    /// Whose viewer it is, as there.
+    pub person: String,
+    /// Milliseconds within which a connection must have come; one that has come may stay longer.
+    pub within_ms: u64,
+}
+
+/// Who decides a terminal's size, among the viewers that may type, are looked at and have told their size.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SizePolicy {
+    /// Whoever typed, resized or came to look last.
+    #[default]
+    Latest,
+    /// Whoever has been there longest.
+    Owner,
+    /// The fewest columns and the fewest rows of all, so that everybody sees everything.
+    Smallest,
+    /// Nobody: it keeps the size it was started with.
+    Fixed,
 }
 
 /// A program to start.
@@ -73,6 +114,36 @@ pub struct ProgramSpec {
     /// Bytes of scrollback the model keeps; 0 for the default.
     #[serde(default)]
     pub scrollback: u32,
+    /// Whose size the terminal has.
+    #[serde(default)]
+    pub size_policy: SizePolicy,
+    /// Whether only the viewer that has the lease may type.
+    #[serde(default)]
+    pub exclusive_input: bool,
+}
+
+impl ProgramSpec {
+    /// With every default.
+    #[must_use]
+    pub fn new(
+        id: impl Into<String>,
+        argv: Vec<String>,
+        env: BTreeMap<String, String>,
+        cwd: impl Into<String>,
+        io: ProgramIo,
+    ) -> ProgramSpec {
+        ProgramSpec {
+            id: id.into(),
+            argv,
+            env,
+            cwd: cwd.into(),
+            io,
+            ring: 0,
+            scrollback: 0,
+            size_policy: SizePolicy::default(),
+            exclusive_input: false,
+        }
+    }
 }
 
 /// What a program is connected to.

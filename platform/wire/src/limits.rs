@@ -25,6 +25,16 @@ pub const INPUT_WINDOW: usize = 256 * 1024;
 pub const INPUT_STREAMS: usize = 256;
 /// Channels on one connection.
 pub const MAX_CHANNELS: usize = 1024;
+/// Viewers of one terminal. Each is told of all the others, which must fit into one message.
+pub const MAX_VIEWERS: usize = 128;
+/// A viewer's name, as others are shown it: what is over is cut.
+pub const MAX_NAME: usize = 200;
+/// The opaque names of a person and of a seat.
+pub const MAX_SEAT: usize = 64;
+/// How long a keeper keeps the seats of a server that has gone without closing them, for it to come back to.
+pub const SEAT_GRACE_MS: u64 = 10_000;
+/// Channels on a connection that came with a grant: a client shows a terminal in one or two places.
+pub const MAX_GRANTED_CHANNELS: usize = 4;
 /// Scrollback one snapshot may carry.
 pub const MAX_SNAPSHOT_SCROLLBACK: u32 = 1024 * 1024;
 /// Scrollback in the snapshot a lapped reader is skipped ahead with: the screen matters, the link is slow already.

@@ -11,7 +11,7 @@ use lap_wire::control::{
     Attention, ClientMessage, ErrorCode, How, LeaseAction, Mode, Responder, ServerMessage, Stream,
 };
 use lap_wire::frame::{flags, frames};
-use lap_wire::keeper::{Call, ProgramIo, Reply};
+use lap_wire::keeper::{Call, ProgramIo, Reply, SizePolicy};
 use lap_wire::stream::StreamDecoder;
 use lap_wire::{Frame, FrameType};
 use serde::Serialize;
@@ -203,6 +203,7 @@ fn every_word_a_field_may_hold_is_named() {
         variants::<Responder>("\"?\""),
         variants::<How>("\"?\""),
         variants::<Attention>("\"?\""),
+        variants::<SizePolicy>("\"?\""),
     ] {
         for word in words {
             assert!(DOC.contains(&format!("`{word}`")) || DOC.contains(&format!("`how: {word}`")), "{word}");
@@ -249,6 +250,11 @@ fn limits_stand_in_the_document_with_their_values() {
         INPUT_WINDOW,
         INPUT_STREAMS,
         MAX_CHANNELS,
+        MAX_VIEWERS,
+        MAX_NAME,
+        MAX_SEAT,
+        SEAT_GRACE_MS,
+        MAX_GRANTED_CHANNELS,
         MAX_SNAPSHOT_SCROLLBACK,
         SKIP_SCROLLBACK,
         MIN_SIZE,

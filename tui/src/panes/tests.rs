@@ -241,8 +241,15 @@ fn a_terminal_of_another_size_is_shown_as_it_is_and_said_so() {
     let a = stage.open("a", Place::Right);
     stage.event(a, ChannelEvent::Resized { size: Size { cols: 40, rows: 5 } });
     stage.snapshot(a, 0, "small");
-    let ana =
-        Viewer { id: 3, name: "ana".into(), mode: Mode::Interact, size: None, active: true, you: false };
+    let ana = Viewer {
+        id: 3,
+        name: "ana".into(),
+        person: String::new(),
+        mode: Mode::Interact,
+        size: None,
+        active: true,
+        you: false,
+    };
     stage.event(a, ChannelEvent::Presence(vec![ana]));
     let screen = stage.screen();
     assert!(screen[0].contains("40×5, ana's size"), "{}", screen[0]);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use lap_platform::model::SessionId;
 use lap_wire::control::{
     Attention, ClientMessage, ErrorCode, ExitStatus, LeaseAction, Mode, Open, Responder, ServerMessage, Size,
-    Stream, WireError,
+    WireError,
 };
 use lap_wire::flow::Since;
 use lap_wire::frame::{Frame, FrameType, flags};
@@ -535,15 +535,10 @@ impl State {
 
     fn upstream_open(&self, since: Option<Since>) -> Open {
         Open {
-            session: self.location.program.clone(),
-            stream: Stream::Output,
-            mode: Mode::View,
-            size: None,
             since,
             window: DEFAULT_WINDOW,
             scrollback: SKIP_SCROLLBACK,
-            visible: true,
-            input: None,
+            ..Open::new(&self.location.program, Mode::View)
         }
     }
 

@@ -127,6 +127,7 @@ impl Viewer {
         Description {
             id: self.id,
             name: self.name.clone(),
+            person: String::new(),
             mode: self.mode,
             size: self.size,
             active: active == Some(self.id),

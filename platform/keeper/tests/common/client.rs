@@ -5,9 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use lap_wire::control::{
-    self, ClientMessage, ErrorCode, ExitStatus, Mode, Open, ServerMessage, Stream, WireError,
-};
+use lap_wire::control::{self, ClientMessage, ErrorCode, ExitStatus, Mode, Open, ServerMessage, WireError};
 use lap_wire::flow::Since;
 use lap_wire::frame::flags;
 use lap_wire::keeper::{Call, Program, ProgramSpec, Reply};
@@ -48,8 +46,12 @@ pub struct Client {
 impl Client {
     pub fn connect(path: &Path) -> Client {
         let mut client = Client::silent(path);
-        let hello =
-            ClientMessage::Hello { versions: vec![PROTOCOL.into()], name: "test".into(), heartbeat_ms: None };
+        let hello = ClientMessage::Hello {
+            versions: vec![PROTOCOL.into()],
+            name: "test".into(),
+            heartbeat_ms: None,
+            grant: None,
+        };
         client.send(0, &hello);
         match client.next() {
             Got::Message(0, ServerMessage::Welcome { version, .. }) => assert_eq!(version, PROTOCOL),
@@ -185,17 +187,7 @@ impl Client {
     }
 
     pub fn open_with(&mut self, channel: u32, id: &str, change: impl FnOnce(&mut Open)) -> ServerMessage {
-        let mut open = Open {
-            session: id.into(),
-            stream: Stream::Output,
-            mode: Mode::View,
-            size: None,
-            since: None,
-            window: 0,
-            scrollback: 0,
-            visible: true,
-            input: None,
-        };
+        let mut open = Open::new(id, Mode::View);
         change(&mut open);
         self.send(channel, &ClientMessage::Open(open));
         self.message(channel, "opened", |m| matches!(m, ServerMessage::Opened { .. }))

@@ -7,15 +7,8 @@ use lap_wire::keeper::{ProgramIo, ProgramSpec};
 
 fn spec(id: &str, argv: &[&str], io: ProgramIo) -> ProgramSpec {
     let env = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("TERM", "xterm-256color"), ("LANG", "C.UTF-8")];
-    ProgramSpec {
-        id: id.into(),
-        argv: argv.iter().map(|a| (*a).to_owned()).collect(),
-        env: BTreeMap::from(env.map(|(k, v)| (k.to_owned(), v.to_owned()))),
-        cwd: "/".into(),
-        io,
-        ring: 0,
-        scrollback: 0,
-    }
+    let argv = argv.iter().map(|a| (*a).to_owned()).collect();
+    ProgramSpec::new(id, argv, BTreeMap::from(env.map(|(k, v)| (k.to_owned(), v.to_owned()))), "/", io)
 }
 
 pub fn pty(id: &str, argv: &[&str]) -> ProgramSpec {

@@ -149,15 +149,14 @@ impl Channel {
         });
         let spec = self.spec.clone();
         let open = Open {
-            session: spec.session,
             stream: spec.stream,
-            mode: spec.mode,
             size: spec.size,
             since,
             window: spec.window,
             scrollback: spec.scrollback,
             visible: spec.visible,
             input: spec.input,
+            ..Open::new(spec.session, spec.mode)
         };
         out.message(self.id, &ClientMessage::Open(open));
     }

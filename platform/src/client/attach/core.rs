@@ -221,7 +221,7 @@ impl Core {
         self.outgoing.clear();
         let heartbeat_ms = same_machine.then_some(MAX_HEARTBEAT_MS);
         let (versions, name) = (vec![PROTOCOL.into()], self.name.clone());
-        let hello = ClientMessage::Hello { versions, name, heartbeat_ms };
+        let hello = ClientMessage::Hello { versions, name, heartbeat_ms, grant: None };
         if let Ok(payload) = to_payload(&hello) {
             self.push(&lap_wire::control::frame(ChannelId::CONNECTION, 0, &payload));
         }

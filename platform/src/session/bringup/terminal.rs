@@ -36,13 +36,15 @@ impl BringUp<'_> {
     ) -> Result<(), Fault> {
         self.phase(Phase::HarnessListening, None).await?;
         let spec = ProgramSpec {
-            id: TERMINAL_PROGRAM.to_owned(),
-            argv: self.harness.terminal_command(&self.inner.host),
-            env: self.environment(sandbox),
-            cwd: self.workdir(sandbox),
-            io: ProgramIo::Pty { size: Size::default() },
             ring: self.inner.settings.ring_bytes,
             scrollback: self.inner.settings.scrollback_bytes,
+            ..ProgramSpec::new(
+                TERMINAL_PROGRAM,
+                self.harness.terminal_command(&self.inner.host),
+                self.environment(sandbox),
+                self.workdir(sandbox),
+                ProgramIo::Pty { size: Size::default() },
+            )
         };
         if let Err(error) = client.start(spec).await {
             return Err(self.lost(STEP, sandbox, keeper_fault(STEP, error)).await);

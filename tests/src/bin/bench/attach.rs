@@ -96,6 +96,7 @@ impl Attach {
             versions: vec![PROTOCOL.into()],
             name: "lap-bench".into(),
             heartbeat_ms: None,
+            grant: None,
         };
         attach.control(ChannelId::CONNECTION, &hello)?;
         attach.wait("welcome", |a| a.greeted)?;
@@ -115,17 +116,7 @@ impl Attach {
 
     fn open_sized(&mut self, id: u32, session: &str, mode: Mode, size: Option<Size>) -> Result<ChannelId> {
         let input = (mode == Mode::Interact).then(|| uuid::Uuid::new_v4().to_string());
-        let open = Open {
-            session: session.into(),
-            stream: control::Stream::Output,
-            mode,
-            size,
-            since: None,
-            window: 0,
-            scrollback: 0,
-            visible: true,
-            input,
-        };
+        let open = Open { size, input, ..Open::new(session, mode) };
         self.open_with(id, open)?;
         let channel = ChannelId(id);
         self.wait("opened", |a| a.seen(channel).is_some_and(|s| s.opened.is_some() || s.error.is_some()))?;

@@ -44,15 +44,13 @@ impl Keeper {
             self.programs += 1;
             let name = format!("shell-{}", self.programs);
             let env = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("TERM", "xterm-256color"), ("PS1", "$ ")];
-            let spec = ProgramSpec {
-                id: name.clone(),
-                argv: vec!["sh".into(), "-i".into()],
-                env: env.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
-                cwd: "/".into(),
-                io: ProgramIo::Pty { size: Size { cols: COLS, rows: ROWS } },
-                ring: 0,
-                scrollback: 0,
-            };
+            let spec = ProgramSpec::new(
+                name.clone(),
+                vec!["sh".into(), "-i".into()],
+                env.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
+                "/",
+                ProgramIo::Pty { size: Size { cols: COLS, rows: ROWS } },
+            );
             match attach.call(Call::Start(spec))? {
                 Reply::Started(_) => channels.push(attach.open(id, &name, Mode::Interact)?),
                 other => bail!("the keeper answered {other:?}"),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use lap_vt::{Limits, Size, Terminal};
 use lap_wire::ChannelId;
-use lap_wire::control::{Mode, Open, ServerMessage, Stream};
+use lap_wire::control::{Mode, Open, ServerMessage};
 use lap_wire::flow::Since;
 
 use crate::attach::{ANSWER, Attach};
@@ -31,17 +31,7 @@ impl Watcher {
         let (since, screen) = since.unzip();
         let screen =
             screen.unwrap_or_else(|| Terminal::new(Size { cols: COLS, rows: ROWS }, Limits::default()));
-        let open = Open {
-            session: session.into(),
-            stream: Stream::Output,
-            mode: Mode::View,
-            size: None,
-            since,
-            window: 0,
-            scrollback: 0,
-            visible: true,
-            input: None,
-        };
+        let open = Open { since, ..Open::new(session, Mode::View) };
         attach.open_with(CHANNEL.0, open)?;
         let mut watcher = Watcher { attach, screen };
         watcher.until("ready", |w| w.attach.seen(CHANNEL).is_some_and(|seen| seen.ready))?;
