@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lap_wire::ChannelId;
 use lap_wire::control::{ErrorCode, ServerMessage, WireError};
-use lap_wire::keeper::{Call, Info, ProgramSpec, Reply};
+use lap_wire::keeper::{Call, Grant, Info, ProgramSpec, Reply};
 use lap_wire::limits::MAX_CHANNELS;
 
 use crate::connection::{Channel, ConnectionId};
@@ -35,8 +35,12 @@ impl Keeper {
             },
             Call::Remove { id } => self.remove(&id),
             Call::WriteFile { channel, path, mode } => self.open_file(id, channel, &path, mode),
-            Call::Grant(_) | Call::Revoke { .. } => {
-                Err(WireError::new(ErrorCode::NotAllowed, "this keeper lets nobody in but servers"))
+            Call::Grant(grant) => self.grant(&grant, now),
+            Call::Revoke { token } => {
+                if let Some(connection) = self.grants.revoke(&token) {
+                    self.turn_away(connection, now);
+                }
+                Ok(Reply::Done)
             }
             Call::Info => Ok(Reply::Info(self.info())),
             Call::Shutdown { grace_ms } => {
@@ -92,6 +96,7 @@ impl Keeper {
             let message = format!("the program {id:?} is still running");
             return Err(WireError::new(ErrorCode::NotReady, message).with_hint("Stop it first."));
         }
+        self.grants.forget(key);
         let attached = self.programs.remove(&key).map(|p| p.attached).unwrap_or_default();
         for (connection, channel) in attached {
             if let Some(connection) = self.connections.get_mut(&connection) {
@@ -102,6 +107,14 @@ impl Keeper {
         Ok(Reply::Done)
     }
 
+    fn grant(&mut self, grant: &Grant, now: Instant) -> Result<Reply, WireError> {
+        let key = self.find(&grant.program)?;
+        if self.programs.get(&key).is_some_and(|program| !program.on_terminal()) {
+            return Err(WireError::new(ErrorCode::Invalid, "a program on pipes is for its server alone"));
+        }
+        self.grants.add(grant, key, now).map(|()| Reply::Done)
+    }
+
     fn open_file(
         &mut self,
         id: ConnectionId,
@@ -110,7 +123,7 @@ impl Keeper {
         mode: u32,
     ) -> Result<Reply, WireError> {
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(Reply::Done) };
-        check_new_channel(&connection.channels, channel)?;
+        check_new_channel(&connection.channels, channel, MAX_CHANNELS)?;
         let files = connection.channels.values().filter(|c| matches!(c, Channel::File(_))).count();
         if files >= MAX_FILES {
             let message = format!("{MAX_FILES} files are being written on this connection already");
@@ -136,13 +149,14 @@ impl Keeper {
 pub(crate) fn check_new_channel<T>(
     open: &std::collections::BTreeMap<ChannelId, T>,
     channel: ChannelId,
+    most: usize,
 ) -> Result<(), WireError> {
     if channel == ChannelId::CONNECTION || open.contains_key(&channel) {
         let message = format!("channel {channel} cannot be opened: it is in use");
         return Err(WireError::new(ErrorCode::UnexpectedMessage, message));
     }
-    if open.len() >= MAX_CHANNELS {
-        let message = format!("this connection has {MAX_CHANNELS} channels already");
+    if open.len() >= most {
+        let message = format!("this connection has {most} channels already");
         return Err(WireError::new(ErrorCode::TooManyChannels, message));
     }
     Ok(())

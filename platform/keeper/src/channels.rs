@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use lap_wire::control::{ClientMessage, ErrorCode, Open, Responder, ServerMessage, Size, Stream, WireError};
 use lap_wire::frame::flags;
+use lap_wire::limits::{MAX_CHANNELS, MAX_GRANTED_CHANNELS};
 use lap_wire::{ChannelId, Frame};
 
 use crate::calls::{bad_signal, check_new_channel};
@@ -12,8 +13,10 @@ use crate::keeper::Keeper;
 use crate::limits::MAX_INPUT_ID;
 use crate::program::ProgramKey;
 use crate::reader::{Reader, Wish};
+use crate::seats::{SeatId, view_only};
 use crate::signal_names;
 use crate::spawn::bad_size;
+use crate::viewers::{check_allowed, newcomer};
 
 impl Keeper {
     /// A control message on a channel. What fails leaves the channel as it was.
@@ -25,7 +28,7 @@ impl Keeper {
         now: Instant,
     ) -> Result<(), WireError> {
         if let ClientMessage::Open(open) = message {
-            return self.open(id, channel, open);
+            return self.open(id, channel, open, now);
         }
         if let ClientMessage::Close = message {
             return self.close(id, channel, "closed as asked");
@@ -35,14 +38,19 @@ impl Keeper {
         {
             return self.finish_file(id, channel);
         }
-        let key = self.program_of(id, channel)?;
+        let (key, seat) = self.program_of(id, channel)?;
         match message {
-            ClientMessage::Resize(size) => self.resize(key, size, now),
+            ClientMessage::Resize(size) => self.resize(key, seat, size, now),
             ClientMessage::Visible { visible } => {
                 self.with_reader(id, channel, |reader| reader.set_visible(visible));
+                if let (Some(seat), Some(program)) = (seat, self.programs.get_mut(&key)) {
+                    program.seats.show(seat, visible);
+                    self.decide(key, now);
+                }
                 Ok(())
             }
             ClientMessage::Signal { signal } => {
+                self.check_signaller(id, channel)?;
                 let signal = signal_names::by_name(&signal).ok_or_else(|| bad_signal(&signal))?;
                 self.programs.get_mut(&key).map_or(Ok(()), |program| program.signal(signal))
             }
@@ -60,16 +68,16 @@ impl Keeper {
                 self.with_reader(id, channel, |reader| reader.want_snapshot(scrollback));
                 Ok(())
             }
+            ClientMessage::Responder { .. } if seat.is_some() => {
+                Err(WireError::new(ErrorCode::NotAllowed, "who answers is decided here"))
+            }
             ClientMessage::Responder { by } => {
                 if let Some(program) = self.programs.get_mut(&key) {
                     program.set_responder((by == Responder::Viewer).then_some(id));
                 }
                 Ok(())
             }
-            ClientMessage::Lease { .. } => Err(WireError::new(
-                ErrorCode::UnexpectedMessage,
-                "leases are a server's to give, not a keeper's",
-            )),
+            ClientMessage::Lease { action } => self.lease(key, (id, channel), seat, action),
             ClientMessage::Hello { .. }
             | ClientMessage::Typing
             | ClientMessage::Call { .. }
@@ -80,12 +88,23 @@ impl Keeper {
         }
     }
 
-    fn open(&mut self, id: ConnectionId, channel: ChannelId, open: Open) -> Result<(), WireError> {
-        let key = self.find(&open.session)?;
-        let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
+    fn open(
+        &mut self,
+        id: ConnectionId,
+        channel: ChannelId,
+        open: Open,
+        now: Instant,
+    ) -> Result<(), WireError> {
+        let found = self.find(&open.session);
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
-        check_new_channel(&connection.channels, channel)?;
-        // The size itself is the server's to decide on, by `resize`.
+        let allowed = connection.allowed.clone();
+        if let Some(allowed) = &allowed {
+            check_allowed(allowed, found.clone(), open.mode)?;
+        }
+        let key = found?;
+        let most = if allowed.is_some() { MAX_GRANTED_CHANNELS } else { MAX_CHANNELS };
+        check_new_channel(&connection.channels, channel, most)?;
+        let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
         if let Some(Size { cols, rows }) = open.size.filter(|size| !size.is_valid()) {
             return Err(bad_size(cols, rows));
         }
@@ -97,30 +116,47 @@ impl Keeper {
             let message = "a program on a terminal has no standard error of its own";
             return Err(WireError::new(ErrorCode::Invalid, message));
         }
+        let seat = self.take_seat(key, (id, channel), newcomer(&open, allowed.as_deref())?)?;
+        if seat.is_some() {
+            // Before it is told the terminal's size.
+            self.decide(key, now);
+        }
         let wish = Wish {
             stream: open.stream,
             mode: open.mode,
             output: open.output,
+            seat,
             since: open.since,
             window: open.window,
             scrollback: open.scrollback,
             visible: open.visible,
             input: open.input,
         };
-        connection.channels.insert(channel, Channel::Program(Box::new(Reader::new(key, wish))));
+        // Making room for its seat may have ended its own connection.
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
+        connection.channels.insert(channel, Channel::Program(Box::new(Reader::new(key, wish, now))));
         connection.schedule(channel, false);
         program.attached.push((id, channel));
         program.forget_front();
         Ok(())
     }
 
-    fn close(&mut self, id: ConnectionId, channel: ChannelId, reason: &str) -> Result<(), WireError> {
+    pub(crate) fn close(
+        &mut self,
+        id: ConnectionId,
+        channel: ChannelId,
+        reason: &str,
+    ) -> Result<(), WireError> {
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         match connection.close(channel) {
             None => return Err(not_open(channel)),
             Some(Channel::Program(reader)) => {
                 if let Some(program) = self.programs.get_mut(&reader.program) {
                     program.attached.retain(|attached| *attached != (id, channel));
+                    if let Some(seat) = reader.seat {
+                        program.seats.leave(seat);
+                    }
                     program.forget_front();
                 }
                 self.release(reader.program, reader.stream);
@@ -128,17 +164,6 @@ impl Keeper {
             Some(Channel::File(_)) => {}
         }
         self.tell(id, channel, &ServerMessage::Closed { reason: reason.into() });
-        Ok(())
-    }
-
-    /// Applies a new size, and lets every reader take what came before it first, as far as its socket does.
-    fn resize(&mut self, key: ProgramKey, size: Size, now: Instant) -> Result<(), WireError> {
-        self.serve(key, now);
-        if let Some(program) = self.programs.get_mut(&key)
-            && program.resize(size)?
-        {
-            self.wake(key, now);
-        }
         Ok(())
     }
 
@@ -164,7 +189,7 @@ impl Keeper {
                 }
             };
         }
-        let key = self.program_of(id, channel)?;
+        let (key, seat) = self.program_of(id, channel)?;
         self.check_writer(id, channel)?;
         let Some(reader) = self.connections.get_mut(&id).and_then(|c| c.reader(channel)) else {
             return Ok(());
@@ -176,6 +201,9 @@ impl Keeper {
         let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
         if frame.flags & flags::REPLY != 0 {
             // Outside the sender's stream: written as it comes, or not at all.
+            if seat.is_some() && program.seats.active() != seat {
+                return Ok(());
+            }
             program.input.reply(frame.payload);
             program.write();
             return Ok(());
@@ -184,21 +212,25 @@ impl Keeper {
         self.typed = Some(now);
         program.input.offer(&sender, frame.offset, frame.payload)?;
         program.write();
+        let acted = seat.is_some_and(|seat| program.seats.typed(seat));
         // Also what was written before: its acknowledgement may have been lost.
         let written = program.input.written(&sender);
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.acknowledge(channel, written, now);
         }
         self.acknowledge(key, now);
+        if acted {
+            self.decide(key, now);
+        }
         Ok(())
     }
 
     /// A reader has processed everything before an offset.
-    pub(crate) fn on_ack(&mut self, id: ConnectionId, channel: ChannelId, offset: u64) {
+    pub(crate) fn on_ack(&mut self, id: ConnectionId, channel: ChannelId, offset: u64, now: Instant) {
         // One that crossed with the end of its channel means nothing.
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let Some(reader) = connection.reader(channel) else { return };
-        reader.ack(offset);
+        reader.ack(offset, now);
         let (key, stream) = (reader.program, reader.stream);
         connection.schedule(channel, false);
         self.release(key, stream);
@@ -242,19 +274,30 @@ impl Keeper {
         Ok(())
     }
 
-    fn program_of(&mut self, id: ConnectionId, channel: ChannelId) -> Result<ProgramKey, WireError> {
+    /// What an open channel is to, and whose seat it is.
+    fn program_of(
+        &mut self,
+        id: ConnectionId,
+        channel: ChannelId,
+    ) -> Result<(ProgramKey, Option<SeatId>), WireError> {
         let reader = self.connections.get_mut(&id).and_then(|c| c.reader(channel));
-        reader.map(|reader| reader.program).ok_or_else(|| not_open(channel))
+        reader.map(|reader| (reader.program, reader.seat)).ok_or_else(|| not_open(channel))
     }
 
-    fn check_writer(&mut self, id: ConnectionId, channel: ChannelId) -> Result<(), WireError> {
+    /// A viewer that only watches sends no signals either.
+    fn check_signaller(&mut self, id: ConnectionId, channel: ChannelId) -> Result<(), WireError> {
         match self.connections.get_mut(&id).and_then(|c| c.reader(channel)) {
-            Some(reader) if reader.may_write() => Ok(()),
-            _ => Err(WireError::new(ErrorCode::NotWritable, "the channel was opened for viewing only")),
+            Some(reader) if reader.seat.is_some() && !reader.may_write() => Err(view_only()),
+            _ => Ok(()),
         }
     }
 
-    fn with_reader(&mut self, id: ConnectionId, channel: ChannelId, change: impl FnOnce(&mut Reader)) {
+    pub(crate) fn with_reader(
+        &mut self,
+        id: ConnectionId,
+        channel: ChannelId,
+        change: impl FnOnce(&mut Reader),
+    ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if let Some(reader) = connection.reader(channel) {
             change(reader);

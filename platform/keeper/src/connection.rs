@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::Instant;
 
 use lap_wire::control::{self, ErrorCode, ServerMessage, WireError};
@@ -12,7 +13,8 @@ use lap_wire::stream::StreamDecoder;
 use lap_wire::{ChannelId, Frame, FrameType};
 
 use crate::files::FileWriter;
-use crate::limits::{ACK_DELAY, PEER_WRITE};
+use crate::grants::Allowed;
+use crate::limits::{ACK_DELAY, PEER_TELL, PEER_WRITE};
 use crate::outbox::Outbox;
 use crate::program::{Program, ProgramKey};
 use crate::reader::{Reader, Step};
@@ -49,12 +51,16 @@ pub(crate) struct Connection {
     /// Readers whose input is to be acknowledged, and when at the latest.
     acks: Vec<(ChannelId, u64)>,
     acks_due: Option<Instant>,
+    /// What it may do, where a server has let it in for one program.
+    pub(crate) allowed: Option<Rc<Allowed>>,
     /// Whether `hello` has come.
     pub(crate) greeted: bool,
     /// When a whole frame last came.
     pub(crate) heard: Instant,
-    /// Whether a ping was sent since.
-    pub(crate) pinged: bool,
+    /// When a ping was sent, if one was since then.
+    pub(crate) pinged: Option<Instant>,
+    /// When its socket last took something.
+    moved: Instant,
 }
 
 impl Connection {
@@ -70,9 +76,11 @@ impl Connection {
             snapshots_waiting: Vec::new(),
             acks: Vec::new(),
             acks_due: None,
+            allowed: None,
             greeted: false,
             heard: now,
-            pinged: false,
+            pinged: None,
+            moved: now,
         }
     }
 
@@ -114,6 +122,19 @@ impl Connection {
             Some(Channel::Program(reader)) => Some(reader),
             _ => None,
         }
+    }
+
+    /// All its readers.
+    pub(crate) fn readers(&self) -> impl Iterator<Item = &Reader> {
+        self.channels.values().filter_map(|channel| match channel {
+            Channel::Program(reader) => Some(&**reader),
+            Channel::File(_) => None,
+        })
+    }
+
+    /// When its socket last took something, or it was made.
+    pub(crate) fn moved(&self) -> Instant {
+        self.moved
     }
 
     /// Looks at a reader in the next [`Connection::pump`]; before the others if somebody types there.
@@ -173,8 +194,13 @@ impl Connection {
     }
 
     /// The socket takes more.
-    pub(crate) fn writable(&mut self) -> io::Result<()> {
-        self.outbox.flush(&self.socket)
+    pub(crate) fn writable(&mut self, now: Instant) -> io::Result<()> {
+        let before = self.outbox.len();
+        let flushed = self.outbox.flush(&self.socket);
+        if self.outbox.len() < before {
+            self.moved = now;
+        }
+        flushed
     }
 
     /// Sends what is owed, as long as the socket takes it and the turn's share lasts.
@@ -200,8 +226,11 @@ impl Connection {
                 }
                 Step::Tell(offset, message) => {
                     self.tell_at(channel, offset, &message);
-                    // What it is about goes out with it.
+                    // What it is about goes out with it, and many of them not all at once.
                     first = true;
+                    if self.outbox.len() > PEER_TELL {
+                        self.outbox.flush(&self.socket)?;
+                    }
                 }
                 Step::Send { kind, flags, offset, a, b } => {
                     gather_acks(&mut self.acks, &mut self.acks_due, &mut self.outbox);
@@ -209,6 +238,7 @@ impl Connection {
                     share = share.saturating_sub(a.len() + b.len());
                     self.outbox.send(&self.socket, &Header::new(kind, flags, channel, offset), a, b)?;
                     program.sent(reader.position(), now);
+                    reader.has_moved(now);
                 }
             }
             self.settle_snapshot(channel);

@@ -7,25 +7,28 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use lap_wire::Epoch;
-use lap_wire::control::{ServerMessage, Stream};
+use lap_wire::control::Stream;
 
 use crate::cli::say;
 use crate::clock::{random, wall_ms};
 use crate::connection::{Connection, ConnectionId, Programs};
 use crate::daemon::Config;
-use crate::limits::{MODEL_DELAY, MODEL_SLICE, PEER_READ, PROGRAM_READ, TERM_GRACE, TYPING};
+use crate::grants::Grants;
+use crate::limits::{MEND_AGAIN, MODEL_DELAY, MODEL_SLICE, PEER_READ, PROGRAM_READ, TERM_GRACE, TYPING};
 use crate::poller::{Poller, Ready, Source};
 use crate::processes;
 use crate::program::ProgramKey;
 use crate::signals::Signals;
 use crate::socket::Listener;
-use crate::stop::{Asker, Stop, Target};
+use crate::stop::Stop;
 
 /// See the module.
 pub(crate) struct Keeper {
     pub(crate) listener: Listener,
     /// After a fault: when connections are accepted again.
     pub(crate) accept_from: Option<Instant>,
+    /// After the socket could not be made again: when that is tried once more.
+    mend_at: Option<Instant>,
     signals: Signals,
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     pub(crate) programs: Programs,
@@ -37,9 +40,11 @@ pub(crate) struct Keeper {
     pub(crate) busiest: Duration,
     /// When somebody last typed, anywhere.
     pub(crate) typed: Option<Instant>,
+    /// Whom servers have let in.
+    pub(crate) grants: Grants,
     pub(crate) stops: Vec<Stop>,
-    /// Everything has ended; the keeper goes when its peers have heard, or then.
-    pub(crate) leave_by: Option<Instant>,
+    /// When everything had ended; the keeper goes when its readers have all ([`crate::leave`]).
+    pub(crate) ended_at: Option<Instant>,
     /// One buffer for all reads.
     pub(crate) scratch: Vec<u8>,
     /// The program whose model was fed last.
@@ -56,6 +61,7 @@ impl Keeper {
         Ok(Keeper {
             listener: Listener::new(&config.socket)?,
             accept_from: None,
+            mend_at: None,
             signals,
             connections: BTreeMap::new(),
             programs: BTreeMap::new(),
@@ -64,8 +70,9 @@ impl Keeper {
             started_ms: wall_ms(),
             busiest: Duration::ZERO,
             typed: None,
+            grants: Grants::default(),
             stops: Vec::new(),
-            leave_by: None,
+            ended_at: None,
             scratch: vec![0; PEER_READ.max(PROGRAM_READ)],
             fed: 0,
             feed_from: None,
@@ -77,7 +84,7 @@ impl Keeper {
         let mut ready = Vec::new();
         loop {
             let now = Instant::now();
-            if self.may_leave(now) {
+            if self.leaves_at().is_some_and(|at| at <= now) {
                 return 0;
             }
             if let Err(error) = self.wait(now, &mut ready) {
@@ -102,7 +109,7 @@ impl Keeper {
 
     fn wait(&mut self, now: Instant, ready: &mut Vec<Ready>) -> io::Result<()> {
         let typing = self.is_typing(now);
-        let mut due = self.due();
+        let mut due = self.due(now);
         let (mut behind, mut waited_for) = (false, false);
         let mut held = Vec::new();
         for (key, program) in &mut self.programs {
@@ -118,6 +125,9 @@ impl Keeper {
         poller.add(Source::Signals, self.signals.as_fd(), true, false);
         let accepts = self.accept_from.is_none();
         poller.add(Source::Listener, self.listener.as_socket().as_fd(), accepts, false);
+        if let Some(watch) = self.listener.watch() {
+            poller.add(Source::Path, watch, true, false);
+        }
         for (id, connection) in &self.connections {
             poller.add(Source::Peer(*id), connection.socket.as_fd(), true, connection.wants_to_write());
         }
@@ -147,10 +157,18 @@ impl Keeper {
     }
 
     /// When something is to be done though nothing has arrived.
-    fn due(&self) -> Option<Instant> {
+    fn due(&self, now: Instant) -> Option<Instant> {
         let acks = self.connections.values().filter_map(Connection::acks_due).min();
-        let due = [self.heartbeats_due(), self.stops_due(), self.leave_by, self.accept_from, acks];
-        due.into_iter().fold(None, earliest)
+        let own = [
+            self.heartbeats_due(),
+            self.stops_due(),
+            self.seats_due(now),
+            self.accept_from,
+            self.mend_at,
+            self.leaves_at(),
+        ];
+        let due = own.into_iter().chain([acks]);
+        due.fold(None, earliest)
     }
 
     fn turn(&mut self, ready: &[Ready], now: Instant) {
@@ -160,9 +178,9 @@ impl Keeper {
             if let Source::Peer(id) = source {
                 if *write
                     && let Some(connection) = self.connections.get_mut(id)
-                    && connection.writable().is_err()
+                    && connection.writable(now).is_err()
                 {
-                    self.hang_up(*id);
+                    self.hang_up(*id, now);
                 }
                 if *read {
                     self.hear(*id, now);
@@ -190,10 +208,13 @@ impl Keeper {
                     }
                 }
                 Source::Listener => self.accept(now),
+                Source::Path => self.mend_socket(now),
                 Source::Signals => self.on_signals(now),
                 Source::Peer(_) => {}
             }
         }
+        self.expire_seats(now);
+        self.settle(now);
         self.pump_all(now);
         self.on_time(now);
         let idle = ready.is_empty() && self.feed_from.is_some_and(|at| at <= now);
@@ -222,6 +243,17 @@ impl Keeper {
         }
     }
 
+    /// Something has happened to the folder of the socket: it is made again if its path is gone.
+    fn mend_socket(&mut self, now: Instant) {
+        // Whoever waits at the old one is not to be lost with it.
+        self.accept(now);
+        self.mend_at = None;
+        if let Err(error) = self.listener.mend() {
+            say(&format!("lap-keeper: cannot make the socket again: {error}\n"));
+            self.mend_at = Some(now + MEND_AGAIN);
+        }
+    }
+
     fn on_time(&mut self, now: Instant) {
         if self.heartbeats_due().is_some_and(|at| at <= now) {
             self.check_heartbeats(now);
@@ -231,6 +263,9 @@ impl Keeper {
         }
         if self.accept_from.is_some_and(|at| at <= now) {
             self.accept_from = None;
+        }
+        if self.mend_at.is_some_and(|at| at <= now) {
+            self.mend_socket(now);
         }
         let mut drained = Vec::new();
         for (key, program) in &mut self.programs {
@@ -268,7 +303,7 @@ impl Keeper {
             }
         }
         for id in broken {
-            self.hang_up(id);
+            self.hang_up(id, now);
         }
     }
 
@@ -303,30 +338,6 @@ impl Keeper {
             self.wake(key, now);
         }
     }
-
-    /// Ends every program, then the keeper.
-    pub(crate) fn shut_down(&mut self, grace_ms: u64, asker: Option<Asker>, now: Instant) {
-        let goaway = ServerMessage::Goaway { reason: "the sandbox is ending".into(), reconnect_after_ms: 0 };
-        for connection in self.connections.values_mut().filter(|c| c.greeted) {
-            connection.tell(lap_wire::ChannelId::CONNECTION, &goaway);
-        }
-        self.stop(Target::Everything, grace_ms, asker, now);
-    }
-
-    /// Whether the keeper is on its way out.
-    pub(crate) fn is_shutting_down(&self) -> bool {
-        self.leave_by.is_some() || self.stops.iter().any(|stop| stop.target == Target::Everything)
-    }
-
-    /// Whether all is done: everything has ended, and peers have heard or have had their time.
-    fn may_leave(&self, now: Instant) -> bool {
-        let Some(until) = self.leave_by else { return false };
-        let heard = || {
-            self.programs.values().all(|p| (p.is_finished() || p.waits_for_reader()) && !p.has_model_work())
-                && self.connections.values().all(|c| !c.wants_to_write() && c.acks_due().is_none())
-        };
-        now >= until || heard()
-    }
 }
 
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
@@ -346,6 +357,23 @@ mod tests {
     use lap_wire::{ChannelId, FrameType};
 
     use super::*;
+
+    #[test]
+    fn a_keeper_that_stood_still_asks_its_peers_before_it_gives_them_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { socket: folder.path().join("s"), log: None, detach: false };
+        let mut keeper = Keeper::new(&config).unwrap();
+        let _peer = UnixStream::connect(&config.socket).unwrap();
+        let start = Instant::now();
+        let after = |ms| start + Duration::from_millis(ms);
+        keeper.accept(start);
+        // Stopped for 45 s: it has neither pinged nor listened meanwhile.
+        keeper.check_heartbeats(after(45_000));
+        assert_eq!(keeper.connections.len(), 1, "nobody asked it anything yet");
+        assert_eq!(keeper.heartbeats_due(), Some(after(45_000 + DEAD_AFTER_MS - HEARTBEAT_MS)));
+        keeper.check_heartbeats(after(45_000 + DEAD_AFTER_MS - HEARTBEAT_MS));
+        assert!(keeper.connections.is_empty());
+    }
 
     #[test]
     fn a_silent_peer_is_pinged_once_and_given_up_when_it_stays_silent() {

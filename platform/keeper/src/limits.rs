@@ -2,8 +2,16 @@
 
 use std::time::Duration;
 
-/// Connections at once. A server needs one, a second while it reconnects; the rest is for tools.
-pub(crate) const MAX_CONNECTIONS: usize = 64;
+/// Connections at once. A server needs one, a second while it reconnects; each client that is let in here has one.
+pub(crate) const MAX_CONNECTIONS: usize = 256;
+/// Grants at once: those that are used and those that somebody may still come with.
+pub(crate) const MAX_GRANTS: usize = 192;
+/// The fewest characters of a grant's token: one that cannot be guessed has more.
+pub(crate) const MIN_TOKEN: usize = 16;
+/// The most characters of a grant's token.
+pub(crate) const MAX_TOKEN: usize = 128;
+/// The longest time a grant may give a client to come, in milliseconds: one hour.
+pub(crate) const MAX_GRANT_MS: u64 = 3_600_000;
 /// Programs that have not been removed: all of them must fit into one message ([`lap_wire::limits::MAX_MESSAGE`]).
 pub(crate) const MAX_PROGRAMS: usize = 64;
 /// The longest program id, in bytes.
@@ -27,10 +35,14 @@ pub(crate) const MAX_FILES: usize = 32;
 pub(crate) const MAX_OUTBOX: usize = 1024 * 1024;
 /// How long no connection is accepted after one could not be.
 pub(crate) const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
+/// When the socket is tried to be made again after it could not be.
+pub(crate) const MEND_AGAIN: Duration = Duration::from_secs(5);
 /// Bytes read from one connection before the others have their turn.
 pub(crate) const PEER_READ: usize = 64 * 1024;
 /// Bytes sent on one connection before the others have their turn.
 pub(crate) const PEER_WRITE: usize = 256 * 1024;
+/// Bytes of messages gathered for one connection before they are written.
+pub(crate) const PEER_TELL: usize = 64 * 1024;
 /// Bytes read from one program before the others have their turn.
 pub(crate) const PROGRAM_READ: usize = 64 * 1024;
 /// The same while somebody types into another program: one page of the kernel's terminal, so that a keystroke waits for
@@ -64,8 +76,12 @@ pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(50);
 pub(crate) const KILL_AGAIN: Duration = Duration::from_millis(100);
 /// How long after the first SIGKILL the keeper gives up on a process: it hangs in the kernel.
 pub(crate) const KILL_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a keeper that ends tries to send what its peers are still owed.
+/// How long a keeper that ends waits for the acknowledgement of what was sent, and for output still on its way to it.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);
+/// A reader that still has something to get and has taken nothing for this long is not waited for at the end.
+pub(crate) const STILL_TAKING: Duration = Duration::from_secs(2);
+/// How long a keeper that ends waits for readers at most, however well they go on.
+pub(crate) const LAST_WORDS_AT_MOST: Duration = Duration::from_secs(30);
 
 /// For this long after a keystroke anywhere, terminals that flood are read slowly (see [`crate::pace`]).
 pub(crate) const TYPING: Duration = Duration::from_millis(100);

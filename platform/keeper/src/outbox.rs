@@ -29,9 +29,14 @@ impl Outbox {
         self.bytes.len() == self.written
     }
 
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
     /// Whether the peer has left more unread than it may.
     pub(crate) fn is_over(&self) -> bool {
-        self.bytes.len() - self.written > MAX_OUTBOX
+        self.len() > MAX_OUTBOX
     }
 
     /// Adds a frame to be written with the next write.

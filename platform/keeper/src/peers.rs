@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lap_wire::control::{self, ClientMessage, ErrorCode, ServerMessage, Stream, WireError};
+use lap_wire::keeper::Reply;
 use lap_wire::limits::{DEAD_AFTER_MS, HEARTBEAT_MS, MAX_CHANNELS, MAX_MESSAGE};
 use lap_wire::{ChannelId, Frame, FrameType, PROTOCOL};
 use rustix::io::Errno;
@@ -11,11 +12,13 @@ use crate::cli::{VERSION, say};
 use crate::connection::{Connection, ConnectionId};
 use crate::keeper::Keeper;
 use crate::limits::{ACCEPT_AGAIN, MAX_CONNECTIONS, PEER_READ};
+use crate::viewers::not_allowed;
 
 /// A peer that is silent for so long is sent a ping.
 const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
-/// A peer that is silent for so long is given up.
-const DEAD_AFTER: Duration = Duration::from_millis(DEAD_AFTER_MS);
+/// One that is silent for so long after that is given up. It is counted from the ping, not from when the peer was last
+/// heard: a keeper that was itself stopped meanwhile has asked nobody.
+const PATIENCE: Duration = Duration::from_millis(DEAD_AFTER_MS - HEARTBEAT_MS);
 
 impl Keeper {
     /// Takes in whoever waits at the socket.
@@ -31,7 +34,7 @@ impl Keeper {
                         let text = format!("there are {MAX_CONNECTIONS} connections already");
                         let error = WireError::new(ErrorCode::Overloaded, text).retryable();
                         connection.fail(ChannelId::CONNECTION, error);
-                        let _ = connection.writable();
+                        let _ = connection.writable(now);
                     }
                 }
                 Ok(None) => return,
@@ -52,7 +55,7 @@ impl Keeper {
         let n = match rustix::io::read(&connection.socket, &mut *buffer) {
             Ok(n) if n > 0 => n,
             Err(Errno::AGAIN | Errno::INTR) => return,
-            Ok(_) | Err(_) => return self.hang_up(id),
+            Ok(_) | Err(_) => return self.hang_up(id, now),
         };
         connection.decoder.push(&buffer[..n]);
         // Frames borrow from the decoder while the keeper acts on them.
@@ -72,8 +75,8 @@ impl Keeper {
         connection.decoder = decoder;
         if let Err(error) = outcome {
             connection.fail(ChannelId::CONNECTION, error);
-            let _ = connection.writable();
-            self.hang_up(id);
+            let _ = connection.writable(now);
+            self.hang_up(id, now);
         }
     }
 
@@ -81,7 +84,7 @@ impl Keeper {
     fn on_frame(&mut self, id: ConnectionId, frame: &Frame<'_>, now: Instant) -> Result<(), WireError> {
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         connection.heard = now;
-        connection.pinged = false;
+        connection.pinged = None;
         let channel = frame.channel;
         let may_be_hello = frame.kind == FrameType::Control && channel == ChannelId::CONNECTION;
         if !connection.greeted && !may_be_hello {
@@ -102,7 +105,7 @@ impl Keeper {
                     self.fail(id, channel, error);
                 }
             }
-            FrameType::Ack => self.on_ack(id, channel, frame.offset),
+            FrameType::Ack => self.on_ack(id, channel, frame.offset, now),
             FrameType::Ping => {
                 let pong = Frame::new(FrameType::Pong, channel, frame.offset, frame.payload);
                 if let Some(connection) = self.connections.get_mut(&id) {
@@ -132,11 +135,19 @@ impl Keeper {
     ) -> Result<(), WireError> {
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         match message {
-            ClientMessage::Hello { versions, .. } if !connection.greeted => {
+            ClientMessage::Hello { versions, grant, .. } if !connection.greeted => {
                 if !versions.iter().any(|version| version == PROTOCOL) {
                     let text = format!("this keeper speaks {PROTOCOL} only");
                     return Err(WireError::new(ErrorCode::UnsupportedVersion, text));
                 }
+                let before = match grant {
+                    Some(token) => {
+                        let (allowed, before) = self.grants.claim(&token, id, now)?;
+                        connection.allowed = Some(allowed);
+                        before
+                    }
+                    None => None,
+                };
                 connection.greeted = true;
                 let welcome = ServerMessage::Welcome {
                     version: PROTOCOL.into(),
@@ -147,7 +158,18 @@ impl Keeper {
                     max_channels: MAX_CHANNELS as u32,
                 };
                 connection.tell(ChannelId::CONNECTION, &welcome);
+                if let Some(before) = before {
+                    self.turn_away(before, now);
+                }
                 Ok(())
+            }
+            ClientMessage::Call { request, .. } if connection.allowed.is_some() => {
+                let reply = Reply::Failed(not_allowed("this connection was let in for one program"));
+                connection.tell(ChannelId::CONNECTION, &ServerMessage::Reply { request, reply });
+                Ok(())
+            }
+            ClientMessage::Typing if connection.allowed.is_some() => {
+                Err(not_allowed("this connection was let in for one program"))
             }
             ClientMessage::Typing if connection.greeted => {
                 self.typed = Some(now);
@@ -176,10 +198,23 @@ impl Keeper {
         }
     }
 
+    /// Ends a connection whose grant is no more, or is another connection's now.
+    pub(crate) fn turn_away(&mut self, id: ConnectionId, now: Instant) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            let error = not_allowed("the grant this connection came with is no more, or another's now");
+            connection.fail(ChannelId::CONNECTION, error);
+            // A peer that takes nothing now does not hear why.
+            let _ = connection.writable(now);
+            self.hang_up(id, now);
+        }
+    }
+
     /// Ends a connection. Programs go on.
-    pub(crate) fn hang_up(&mut self, id: ConnectionId) {
-        if self.connections.remove(&id).is_none() {
-            return;
+    pub(crate) fn hang_up(&mut self, id: ConnectionId, now: Instant) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        self.lose_seats(&connection, now);
+        if connection.allowed.is_some() {
+            self.grants.left(id);
         }
         let mut pipes = Vec::new();
         for (key, program) in &mut self.programs {
@@ -198,23 +233,24 @@ impl Keeper {
     pub(crate) fn check_heartbeats(&mut self, now: Instant) {
         let mut dead = Vec::new();
         for (id, connection) in &mut self.connections {
-            let silent = now.saturating_duration_since(connection.heard);
-            if silent >= DEAD_AFTER {
-                dead.push(*id);
-            } else if silent >= HEARTBEAT && !connection.pinged {
-                connection.pinged = true;
-                let ping = Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &[0; 8]);
-                connection.send_frame(&ping);
+            match connection.pinged {
+                Some(at) if now >= at + PATIENCE => dead.push(*id),
+                None if now >= connection.heard + HEARTBEAT => {
+                    connection.pinged = Some(now);
+                    let ping = Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &[0; 8]);
+                    connection.send_frame(&ping);
+                }
+                _ => {}
             }
         }
         for id in dead {
-            self.hang_up(id);
+            self.hang_up(id, now);
         }
     }
 
     /// When [`Keeper::check_heartbeats`] has something to do.
     pub(crate) fn heartbeats_due(&self) -> Option<Instant> {
-        let due = |c: &Connection| c.heard + if c.pinged { DEAD_AFTER } else { HEARTBEAT };
+        let due = |c: &Connection| c.pinged.map_or(c.heard + HEARTBEAT, |at| at + PATIENCE);
         self.connections.values().map(due).min()
     }
 }

@@ -15,6 +15,8 @@ use crate::program::ProgramKey;
 pub(crate) enum Source {
     Signals,
     Listener,
+    /// The watch over the socket's path.
+    Path,
     Peer(ConnectionId),
     /// A program's output, and on a terminal its input too.
     Output(ProgramKey, Stream),

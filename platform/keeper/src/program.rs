@@ -17,8 +17,9 @@ use crate::limits::{DRAIN, MAX_NOTIFICATION, MAX_TITLE, PROGRAM_READ, PROGRAM_RE
 use crate::model::Event;
 use crate::on_terminal::OnTerminal;
 use crate::pipes::Pipes;
-use crate::processes;
+use crate::processes::{self, Leader, Process};
 use crate::pty::Pty;
+use crate::seats::Seats;
 use crate::spawn;
 use crate::terminal::Terminal;
 
@@ -56,6 +57,7 @@ pub(crate) struct Program {
     pub(crate) id: String,
     pub(crate) epoch: Epoch,
     pub(crate) pid: Pid,
+    leader: Leader,
     started_ms: u64,
     pub(crate) io: Io,
     pub(crate) input: InputQueue,
@@ -70,6 +72,8 @@ pub(crate) struct Program {
     pub(crate) attention: Told<(Attention, Option<String>)>,
     /// The connection that took the answering of queries from the model.
     responder: Option<ConnectionId>,
+    /// Who looks at it.
+    pub(crate) seats: Seats,
     /// When it was last typed into.
     typed: Option<Instant>,
 }
@@ -95,10 +99,12 @@ impl Program {
             }
         };
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| WireError::new(ErrorCode::Internal, "the program has no process id"))?;
         Ok(Program {
             id: spec.id.clone(),
             epoch: Epoch(random()),
-            pid: pid.ok_or_else(|| WireError::new(ErrorCode::Internal, "the program has no process id"))?,
+            pid,
+            leader: Leader::of(pid),
             started_ms: wall_ms(),
             io,
             input: InputQueue::default(),
@@ -109,6 +115,7 @@ impl Program {
             title: Told::default(),
             attention: Told::default(),
             responder: None,
+            seats: Seats::new(spec.size_policy, spec.exclusive_input),
             typed: None,
         })
     }
@@ -320,14 +327,18 @@ impl Program {
         io.resize(size)
     }
 
-    /// Who answers queries: this connection's active viewer, or the model.
+    /// Who answers queries, where a server decides that itself: this connection's active viewer, or the model.
     pub(crate) fn set_responder(&mut self, connection: Option<ConnectionId>) {
-        if self.responder.is_some() != connection.is_some()
-            && let Io::Terminal(io) = &mut self.io
-        {
-            io.terminal.set_replies(connection.is_none());
-        }
         self.responder = connection;
+        self.choose_responder();
+    }
+
+    /// The model answers queries where nobody else is to.
+    pub(crate) fn choose_responder(&mut self) {
+        let on = self.responder.is_none() && self.seats.active().is_none();
+        if let Io::Terminal(io) = &mut self.io {
+            io.terminal.set_replies(on);
+        }
     }
 
     /// A connection has ended, and all its channels with it; says whether it had any here.
@@ -409,7 +420,7 @@ impl Program {
         if let Io::Terminal(io) = &mut self.io {
             io.release();
         }
-        self.gone = processes::of_program(self.pid).is_empty();
+        self.gone = processes::of_program(self.leader).is_empty();
     }
 
     /// When to stop waiting for output of what it left behind.
@@ -449,16 +460,21 @@ impl Program {
 
     /// What is left of it: processes of its session, its group, or descended from it.
     pub(crate) fn processes(&mut self) -> Vec<Pid> {
-        if self.gone {
-            return Vec::new();
-        }
-        let mut left = processes::of_program(self.pid);
+        let mut left: Vec<Pid> = self.members().iter().filter_map(Process::pid).collect();
         if self.exit.is_none() && !left.contains(&self.pid) {
             // It has ended and is not reaped yet, or there is no /proc to see it in.
             left.push(self.pid);
         }
-        self.gone = left.is_empty();
         left
+    }
+
+    fn members(&mut self) -> Vec<Process> {
+        if self.gone {
+            return Vec::new();
+        }
+        let members = processes::of_program(self.leader);
+        self.gone = self.exit.is_some() && members.is_empty();
+        members
     }
 
     /// Whether signals to it go to a terminal's session.
@@ -469,17 +485,20 @@ impl Program {
     /// Sends a signal to the terminal's foreground group, or to the program's own group.
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), WireError> {
         let ended = || WireError::new(ErrorCode::NotFound, "the program has ended");
-        if self.exit.is_some() && self.processes().is_empty() {
-            return Err(ended());
-        }
+        let members = self.members();
         let foreground = match &self.io {
             Io::Terminal(io) => io.foreground(),
             Io::Pipes(_) => None,
         };
-        // A group that is gone already leaves the program's own.
+        // A group's number is its own while somebody is in it, and the program's while it is not reaped. A foreground
+        // group that is gone already leaves the program's own.
+        let is_ours = |group: &Pid| {
+            (*group == self.pid && self.exit.is_none()) || members.iter().any(|member| member.is_in(*group))
+        };
         let sent = [foreground, Some(self.pid)]
             .into_iter()
             .flatten()
+            .filter(is_ours)
             .any(|group| rustix::process::kill_process_group(group, signal).is_ok());
         if sent { Ok(()) } else { Err(ended()) }
     }

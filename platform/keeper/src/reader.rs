@@ -3,6 +3,9 @@
 //! Nothing is queued for a reader. What it is told is worked out from where it stands and how the program stands, at
 //! the moment its socket takes something; so a slow reader costs nothing, and gets the present when it is back.
 
+use std::rc::Rc;
+use std::time::Instant;
+
 use lap_wire::FrameType;
 use lap_wire::control::{How, Mode, ServerMessage, Stream};
 use lap_wire::flow::{Cursor, Next, Resume, Since, resume};
@@ -10,6 +13,7 @@ use lap_wire::frame::flags;
 use lap_wire::limits::{DEFAULT_WINDOW, MAX_PAYLOAD, MAX_SNAPSHOT_SCROLLBACK, MAX_WINDOW, SKIP_SCROLLBACK};
 
 use crate::program::{Program, ProgramKey};
+use crate::seats::{Generations, SeatId, Seats};
 
 /// What a reader is owed next.
 #[derive(Debug)]
@@ -73,8 +77,10 @@ pub(crate) struct Reader {
     mode: Mode,
     /// Whether it is sent output.
     output: bool,
+    /// Whose seat it is.
+    pub(crate) seat: Option<SeatId>,
     /// The name of its input stream.
-    pub(crate) input: Option<String>,
+    pub(crate) input: Option<Rc<str>>,
     /// How far input was acknowledged to it.
     pub(crate) input_acked: u64,
     /// Whether the connection has it in its queue.
@@ -94,7 +100,13 @@ pub(crate) struct Reader {
     size_generation: u32,
     title_generation: u32,
     attention_generation: u32,
+    /// What it was last told of who is there.
+    told: Generations,
+    /// It has asked for the lease, and is told how that stands.
+    lease_asked: bool,
     exit_told: bool,
+    /// When it last was sent bytes or acknowledged some.
+    moved: Instant,
 }
 
 /// What an `open` asked for, as far as it concerns a reader.
@@ -103,6 +115,7 @@ pub(crate) struct Wish {
     pub(crate) stream: Stream,
     pub(crate) mode: Mode,
     pub(crate) output: bool,
+    pub(crate) seat: Option<SeatId>,
     pub(crate) since: Option<Since>,
     pub(crate) window: u32,
     pub(crate) scrollback: u32,
@@ -111,14 +124,15 @@ pub(crate) struct Wish {
 }
 
 impl Reader {
-    pub(crate) fn new(program: ProgramKey, wish: Wish) -> Reader {
+    pub(crate) fn new(program: ProgramKey, wish: Wish, now: Instant) -> Reader {
         let window = if wish.window == 0 { DEFAULT_WINDOW } else { wish.window.min(MAX_WINDOW) };
         Reader {
             program,
             stream: wish.stream,
             mode: wish.mode,
             output: wish.output && wish.mode != Mode::Input,
-            input: wish.input,
+            seat: wish.seat,
+            input: wish.input.map(Rc::from),
             input_acked: 0,
             queued: false,
             cursor: Cursor::new(0, window),
@@ -132,7 +146,10 @@ impl Reader {
             size_generation: 0,
             title_generation: 0,
             attention_generation: 0,
+            told: Generations::default(),
+            lease_asked: false,
             exit_told: false,
+            moved: now,
         }
     }
 
@@ -156,8 +173,32 @@ impl Reader {
         (!matches!(self.state, State::Opening(_))).then(|| self.cursor.acked())
     }
 
-    pub(crate) fn ack(&mut self, offset: u64) {
+    pub(crate) fn ack(&mut self, offset: u64, now: Instant) {
+        let before = self.cursor.acked();
         self.cursor.ack(offset);
+        if self.cursor.acked() > before {
+            self.moved = now;
+        }
+    }
+
+    /// It was sent bytes.
+    pub(crate) fn has_moved(&mut self, now: Instant) {
+        self.moved = now;
+    }
+
+    /// When it was last sent bytes or acknowledged some.
+    pub(crate) fn moved(&self) -> Instant {
+        self.moved
+    }
+
+    /// Whether there is an end for it that it has not been told.
+    pub(crate) fn is_owed_the_end(&self) -> bool {
+        !self.exit_told && (self.visible || !self.has_output())
+    }
+
+    /// Whether it was sent output that it has not acknowledged.
+    pub(crate) fn has_unacknowledged(&self, program: &Program) -> bool {
+        self.has_output() && self.visible && self.cursor.acked() < program.ring(self.stream).end()
     }
 
     pub(crate) fn set_visible(&mut self, visible: bool) {
@@ -183,7 +224,7 @@ impl Reader {
             return self.open(since, program, slot);
         }
         if let Some(message) = self.news(program) {
-            return Step::Tell(self.position(), message);
+            return Step::Tell(self.stands_at(program), message);
         }
         if !self.has_output() {
             let news = match self.ready_at.take() {
@@ -193,7 +234,7 @@ impl Reader {
                 None => None,
             };
             self.exit_told |= matches!(news, Some(ServerMessage::Exit(_)));
-            return news.map_or(Step::Idle, |message| Step::Tell(self.position(), message));
+            return news.map_or(Step::Idle, |message| Step::Tell(self.stands_at(program), message));
         }
         if matches!(self.state, State::Snapshot { last_sent: true, .. }) {
             self.state = State::Live;
@@ -216,7 +257,7 @@ impl Reader {
 
     /// What is told whether or not anybody looks.
     fn news(&mut self, program: &Program) -> Option<ServerMessage> {
-        if !self.has_output() {
+        if self.mode == Mode::Input {
             return None;
         }
         let (size, generation) = program.size();
@@ -234,7 +275,34 @@ impl Reader {
             let (state, text) = program.attention.value.clone();
             return Some(ServerMessage::Attention { state, text });
         }
+        self.news_of_others(&program.seats)
+    }
+
+    /// What is told of who else is there, once it is settled.
+    fn news_of_others(&mut self, seats: &Seats) -> Option<ServerMessage> {
+        if seats.has_changed() {
+            return None;
+        }
+        let now = seats.generations();
+        if self.told.presence != now.presence {
+            self.told.presence = now.presence;
+            return Some(seats.presence(self.seat));
+        }
+        if self.told.lease != now.lease || self.lease_asked {
+            (self.told.lease, self.lease_asked) = (now.lease, false);
+            return Some(seats.lease_told(self.seat));
+        }
         None
+    }
+
+    /// It has asked for the lease: it is told how that stands, changed or not.
+    pub(crate) fn tell_lease(&mut self) {
+        self.lease_asked = true;
+    }
+
+    /// Where in the output a message to it stands.
+    fn stands_at(&self, program: &Program) -> u64 {
+        if self.has_output() { self.position() } else { program.ring(self.stream).end() }
     }
 
     fn open(&mut self, since: Option<Since>, program: &mut Program, slot: bool) -> Step<'static> {
@@ -273,6 +341,7 @@ impl Reader {
         let input_offset = self.input.as_deref().map_or(0, |name| program.input.remember(name));
         self.input_acked = input_offset;
         self.title_generation = program.title.generation;
+        self.told = program.seats.told_at_opening();
         let title = program.title.value.clone();
         let (epoch, mode) = (program.epoch, self.mode);
         let size_generation = generation;

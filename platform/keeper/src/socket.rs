@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
+
+use crate::path_watch::PathWatch;
 
 /// The longest path a socket's address holds, in bytes (`sockaddr_un`, without its final zero).
 const MAX_ADDRESS: usize = 107;
@@ -41,6 +43,8 @@ pub(crate) struct Listener {
     listener: UnixListener,
     path: PathBuf,
     inode: (u64, u64),
+    /// Reports when the path may be gone; `None` where the kernel has no watch to give.
+    watch: Option<PathWatch>,
 }
 
 impl Listener {
@@ -50,13 +54,39 @@ impl Listener {
         let folder = open_folder(path, 0)?;
         rustix::fs::flock(&folder, FlockOperation::LockExclusive)?;
         remove_stale(path)?;
-        let listener = with_address(path, |address| UnixListener::bind(address))?;
-        listener.set_nonblocking(true)?;
-        // Whoever gets in before this is asked for credentials all the same.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        let metadata = fs::symlink_metadata(path)?;
+        let (listener, inode) = bind(path)?;
         let path = fs::canonicalize(path)?;
-        Ok(Listener { listener, path, inode: (metadata.dev(), metadata.ino()) })
+        let watch = PathWatch::new(&path);
+        if let Err(error) = &watch {
+            crate::cli::say(&format!("lap-keeper: the socket's folder cannot be watched: {error}\n"));
+        }
+        Ok(Listener { listener, path, inode, watch: watch.ok() })
+    }
+
+    /// Readable when [`Listener::mend`] is to be called.
+    pub(crate) fn watch(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Listens on the path again if nothing is there any more. What somebody else has put there is left alone, and so
+    /// is a missing folder; when either changes, the watch reports that.
+    pub(crate) fn mend(&mut self) -> io::Result<()> {
+        if let Some(watch) = &mut self.watch {
+            watch.look(&self.path);
+        }
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        if !fs::symlink_metadata(&self.path).is_err_and(|error| gone(&error)) {
+            return Ok(());
+        }
+        match bind(&self.path) {
+            Ok((listener, inode)) => {
+                (self.listener, self.inode) = (listener, inode);
+                crate::cli::say("lap-keeper: the socket was gone and has been made again\n");
+                Ok(())
+            }
+            Err(error) if gone(&error) || error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The next connection whose peer may have one: the keeper's own user, or root. `None`: none is waiting.
@@ -88,6 +118,16 @@ impl Listener {
     pub(crate) fn as_socket(&self) -> &UnixListener {
         &self.listener
     }
+}
+
+/// A socket of its own at `path`, where nothing may be, and its inode.
+fn bind(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
+    let listener = with_address(path, |address| UnixListener::bind(address))?;
+    listener.set_nonblocking(true)?;
+    // Whoever gets in before this is asked for credentials all the same.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((listener, (metadata.dev(), metadata.ino())))
 }
 
 impl Drop for Listener {

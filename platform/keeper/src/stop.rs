@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::connection::ConnectionId;
 use crate::keeper::Keeper;
-use crate::limits::{FIRST_LOOK, KILL_AGAIN, KILL_PATIENCE, LAST_WORDS, MAX_GRACE_MS};
+use crate::limits::{FIRST_LOOK, KILL_AGAIN, KILL_PATIENCE, MAX_GRACE_MS};
 use crate::processes::{self, ignores_term, signal_all};
 use crate::program::ProgramKey;
 
@@ -126,7 +126,7 @@ impl Keeper {
             connection.tell(lap_wire::ChannelId::CONNECTION, &ServerMessage::Reply { request, reply });
         }
         if stop.target == Target::Everything {
-            self.leave_by.get_or_insert(now + LAST_WORDS);
+            self.ended_at.get_or_insert(now);
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Terminal {
     size_generation: u32,
     /// A reader waits for a snapshot: until it is made, the output stands still.
     snapshot_wanted: bool,
+    /// Whether the model answers queries in output that comes from here on.
+    replies: bool,
 }
 
 impl Terminal {
@@ -42,6 +44,7 @@ impl Terminal {
             size,
             size_generation: 0,
             snapshot_wanted: false,
+            replies: true,
         }
     }
 
@@ -83,7 +86,10 @@ impl Terminal {
 
     /// Whether the model answers queries from here on.
     pub(crate) fn set_replies(&mut self, on: bool) {
-        self.change(Change::Replies(on));
+        if on != self.replies {
+            self.replies = on;
+            self.change(Change::Replies(on));
+        }
     }
 
     fn change(&mut self, change: Change) {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Got, Keeper, UP, gated, pipes, pty, sh, until};
+use common::{Client, Got, Keeper, UP, gated, pipes, pty, sh, until};
 use lap_wire::control::{Attention, ClientMessage, ErrorCode, Mode, Responder, ServerMessage};
 use lap_wire::frame::flags::REPLY;
 use lap_wire::limits::INPUT_WINDOW;
@@ -108,7 +108,8 @@ fn input_that_cannot_be_is_refused_and_the_channel_goes_on() {
     assert_eq!(client.error(2), ErrorCode::NotWritable, "nor one whose bytes nobody counts");
     client.open_input(3, "a", "me");
     client.input(3, 5, b"x");
-    assert_eq!(client.error(3), ErrorCode::InputGap);
+    let gap = client.whole_error(3);
+    assert_eq!((gap.code, gap.retryable, gap.expected), (ErrorCode::InputGap, true, Some(0)));
     client.input(4, 0, b"x");
     assert_eq!(client.error(4), ErrorCode::ChannelNotOpen);
     client.input(3, 0, b"y");
@@ -128,16 +129,16 @@ fn input_nobody_reads_is_bounded_and_not_acknowledged() {
         client.send_frame(&Frame::new(FrameType::Ping, ChannelId(0), 0, &[0; 8]));
         let refused = client.find("a pong, or a refusal before it", |got| match got {
             Got::Other(FrameType::Pong) => Some(None),
-            Got::Message(1, ServerMessage::Error(error)) => Some(Some(error.code)),
+            Got::Message(1, ServerMessage::Error(error)) => Some(Some(error.clone())),
             _ => None,
         });
-        if let Some(code) = refused {
-            break code;
+        if let Some(error) = refused {
+            break error;
         }
         offset += chunk.len() as u64;
         assert!(offset < 10 * INPUT_WINDOW as u64, "it takes everything");
     };
-    assert_eq!(refused, ErrorCode::InputOverflow);
+    assert_eq!((refused.code, refused.expected), (ErrorCode::InputOverflow, Some(offset)));
     assert!(!client.passed.iter().any(|got| matches!(got, Got::InputAck(_, at) if *at >= offset)));
     // As soon as the program reads, all of it can be sent again.
     let mut other = keeper.client();
@@ -145,6 +146,118 @@ fn input_nobody_reads_is_bounded_and_not_acknowledged() {
     assert!(written < offset);
     other.send(1, &ClientMessage::Signal { signal: "SIGKILL".into() });
     until("it ends", || keeper.client().program("a").exit);
+}
+
+/// Sends all of `sent`, however often it is refused: goes back to where the keeper says each time.
+fn send_all(client: &mut Client, sent: &[u8]) -> usize {
+    let (mut at, mut refusals) = (0, 0);
+    let mut outstanding = 0;
+    loop {
+        // Never waiting for an answer before the next frame: what follows a refused one leaves a gap.
+        while outstanding < 12 && at < sent.len() {
+            let to = sent.len().min(at + 32 * 1024);
+            client.input(1, at as u64, &sent[at..to]);
+            (at, outstanding) = (to, outstanding + 1);
+        }
+        client.send_frame(&Frame::new(FrameType::Ping, ChannelId(0), 0, &[0; 8]));
+        let (mut back, mut written) = (None, None);
+        client.find("the answers to all of it", |got| {
+            match got {
+                Got::Message(1, ServerMessage::Error(error)) => {
+                    refusals += 1;
+                    back = back.or(error.expected);
+                    assert_eq!(back, error.expected, "all that were on their way say the same");
+                }
+                Got::InputAck(1, to) => written = Some(*to),
+                _ => {}
+            }
+            matches!(got, Got::Other(FrameType::Pong)).then_some(())
+        });
+        client.passed.clear();
+        outstanding = 0;
+        at = back.map_or(at, |back| usize::try_from(back).unwrap());
+        if written == Some(sent.len() as u64) {
+            return refusals;
+        }
+    }
+}
+
+#[test]
+fn refused_input_can_always_be_sent_again_and_arrives_once() {
+    let keeper = Keeper::start();
+    let mut client = keeper.client();
+    // One that reads nothing until the file is there, and then slowly.
+    let gate = keeper.folder().join("gate");
+    let script = format!("while [ ! -e {} ]; do sleep 0.02; done; exec cksum", gate.display());
+    client.start(&pipes("a", &["sh", "-c", &script]));
+    client.open_input(1, "a", "me");
+    let sent: Vec<u8> = (0..2_000_000u32).map(|i| (i % 251) as u8).collect();
+    let opener = std::thread::spawn(move || {
+        std::thread::park_timeout(std::time::Duration::from_millis(200));
+        std::fs::write(gate, "").unwrap();
+    });
+    let refusals = send_all(&mut client, &sent);
+    opener.join().unwrap();
+    assert!(refusals > 0, "it was never refused");
+    client.send(1, &ClientMessage::StdinEof);
+    let (sum, _) = common::output_of(&keeper.socket(), &client.program("a"));
+    let file = keeper.folder().join("sent");
+    std::fs::write(&file, &sent).unwrap();
+    let wanted =
+        std::process::Command::new("cksum").stdin(std::fs::File::open(&file).unwrap()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&sum), String::from_utf8_lossy(&wanted.stdout));
+}
+
+#[test]
+fn who_has_lost_bytes_goes_on_from_where_the_keeper_is() {
+    let keeper = Keeper::start();
+    let mut client = keeper.client();
+    client.start(&sh("a", "echo up; exec cat"));
+    client.open(2, "a");
+    client.read_until(2, "up");
+    client.open_input(1, "a", "me");
+    client.input(1, 0, b"before ");
+    client.input(1, 100, b"a hole");
+    let gap = client.whole_error(1);
+    assert_eq!((gap.code, gap.expected), (ErrorCode::InputGap, Some(7)));
+    client.input(1, gap.expected.unwrap(), b"after");
+    client.read_until(2, "before after");
+}
+
+#[test]
+fn a_keeper_that_was_stopped_takes_input_again() {
+    let keeper = Keeper::start();
+    let mut client = keeper.client();
+    client.start(&sh("a", "echo up; exec cat"));
+    client.open(1, "a");
+    client.read_until(1, "up");
+    let seat = client.open_seat(2, "a", "ana", |_| {});
+    client.input(2, 0, b"one ");
+    client.acked(2, 4);
+    let pid = rustix::process::Pid::from_raw(keeper.pid() as i32).unwrap();
+    let signal = |signal| rustix::process::kill_process(pid, signal).unwrap();
+    signal(rustix::process::Signal::STOP);
+    // Some of this is in the sockets when the server gives up and connects again, more than once.
+    client.input(2, 4, b"two ");
+    drop(client);
+    let hello = ClientMessage::Hello {
+        versions: vec![lap_wire::PROTOCOL.into()],
+        name: "gives up too".into(),
+        heartbeat_ms: None,
+        grant: None,
+    };
+    let mut given_up = Client::silent(&keeper.socket());
+    given_up.send(0, &hello);
+    drop(given_up);
+    let mut client = Client::silent(&keeper.socket());
+    client.send(0, &hello);
+    signal(rustix::process::Signal::CONT);
+    assert_eq!(client.open_seat(2, "a", "ana", |_| {}), seat);
+    // Whatever was written of it is not written again.
+    client.input(2, 4, b"two three");
+    client.acked(2, 13);
+    client.open(1, "a");
+    assert!(client.read_until(1, "three").ends_with("one two three"));
 }
 
 #[test]

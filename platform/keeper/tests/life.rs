@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::{Client, Keeper, is_running, pipes, pty, sh, until};
+use common::{Client, Got, Keeper, is_running, pipes, pty, sh, until};
 use lap_wire::control::{ClientMessage, ErrorCode, ServerMessage};
 use lap_wire::keeper::{Call, Info, Reply};
 
@@ -159,6 +159,112 @@ fn shutdown_leaves_no_process_and_no_socket() {
     assert_eq!(keeper.wait(), 0);
     assert!(!keeper.socket().exists());
     assert!(!is_running(inner) && !pids.iter().any(|pid| is_running(*pid)));
+}
+
+/// Reads a program's output a little at a time until its exit, acknowledging each piece late.
+fn read_slowly(client: &mut Client, channel: u32) -> (Vec<u8>, Option<i32>) {
+    client.acks = false;
+    let mut bytes = Vec::new();
+    loop {
+        match client.next_of(channel) {
+            Got::Output(_, offset, payload) => {
+                assert_eq!(offset, bytes.len() as u64, "a hole");
+                bytes.extend_from_slice(&payload);
+                std::thread::park_timeout(std::time::Duration::from_millis(100));
+                client.ack(channel, bytes.len() as u64);
+            }
+            Got::Message(_, ServerMessage::Exit(status)) => return (bytes, status.code),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn whoever_still_takes_bytes_gets_the_last_of_them_and_the_exit_before_the_keeper_goes() {
+    let mut keeper = Keeper::start();
+    let mut server = keeper.client();
+    let program = server.start(&common::gated("a", "seq 1 100000; exit 7"));
+    let since = lap_wire::flow::Since { epoch: program.epoch, offset: 0, size_generation: 0 };
+    let mut slow = keeper.client();
+    slow.open_with(1, "a", |open| (open.since, open.window) = (Some(since), 32 * 1024));
+    // One that has stopped taking anything is not waited for.
+    let mut stalled = keeper.client();
+    stalled.acks = false;
+    stalled.open_with(1, "a", |open| (open.since, open.window) = (Some(since), 1024));
+    let mut watcher = keeper.client();
+    watcher.open(1, "a");
+    watcher.read_until(1, "up");
+    server.open_input(1, "a", "go");
+    server.input(1, 0, b"\n");
+    until("it has ended", || server.program("a").exit);
+    assert_eq!(server.call(Call::Shutdown { grace_ms: 0 }), Reply::Done);
+    let (bytes, code) = read_slowly(&mut slow, 1);
+    assert_eq!(code, Some(7));
+    assert!(bytes == [b"up\n".as_slice(), &common::numbers(100_000)].concat());
+    assert_eq!(keeper.wait(), 0);
+}
+
+#[test]
+fn a_socket_whose_path_is_gone_is_made_again() {
+    let keeper = Keeper::start();
+    let mut client = keeper.client();
+    client.start(&pty("a", &["cat"]));
+    let back = || until("it is there again", || lap_keeper::dial(&keeper.socket()).ok());
+    // While somebody is connected, while nobody is, moved away, and over and over.
+    std::fs::remove_file(keeper.socket()).unwrap();
+    back();
+    assert_eq!(info(&mut client).pid, keeper.pid(), "who was connected is still");
+    assert_eq!(std::fs::metadata(keeper.socket()).unwrap().permissions().mode() & 0o7777, 0o600);
+    drop(client);
+    std::fs::remove_file(keeper.socket()).unwrap();
+    back();
+    std::fs::rename(keeper.socket(), keeper.folder().join("elsewhere")).unwrap();
+    back();
+    for _ in 0..20 {
+        std::fs::remove_file(keeper.socket()).unwrap();
+        back();
+    }
+    let mut client = keeper.client();
+    client.open(1, "a");
+    // What somebody else puts there is left alone until it goes.
+    std::fs::rename(keeper.socket(), keeper.folder().join("away")).unwrap();
+    back();
+    let other = keeper.folder().join("other");
+    std::fs::write(&other, "mine").unwrap();
+    std::fs::rename(&other, keeper.socket()).unwrap();
+    assert_eq!(info(&mut client).pid, keeper.pid());
+    assert_eq!(std::fs::read_to_string(keeper.socket()).unwrap(), "mine");
+    std::fs::remove_file(keeper.socket()).unwrap();
+    back();
+}
+
+#[test]
+fn a_socket_comes_back_with_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outer, away) = (folder.path().join("data"), folder.path().join("away"));
+    let inner = outer.join("sandboxes/s-1");
+    std::fs::create_dir_all(&inner).unwrap();
+    let socket = inner.join("k.sock");
+    let output = lap_keeper(&["run", "--detach", "--socket", socket.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let back = || until("it is there again", || lap_keeper::dial(&socket).ok());
+    // Moved away and back, as a backup does: it never stopped listening.
+    std::fs::rename(&outer, &away).unwrap();
+    std::fs::rename(&away, &outer).unwrap();
+    back();
+    // Moved away for good, and a new one made in steps, with and without what was in it.
+    std::fs::rename(&outer, &away).unwrap();
+    std::fs::create_dir(&outer).unwrap();
+    std::fs::create_dir(outer.join("sandboxes")).unwrap();
+    assert!(!inner.exists(), "folders are not the keeper's to make");
+    std::fs::create_dir(&inner).unwrap();
+    back();
+    // Removed with everything in it.
+    std::fs::remove_dir_all(&outer).unwrap();
+    std::fs::create_dir_all(&inner).unwrap();
+    back();
+    shut_down(&socket);
+    assert_eq!(std::fs::read_dir(&inner).unwrap().count(), 0, "it leaves nothing behind");
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn channels_and_connections_are_bounded() {
     client.send(3000, &open("no-such"));
     assert_eq!(client.error(3000), ErrorCode::NotFound);
 
-    let mut others: Vec<Client> = (0..63).map(|_| keeper.client()).collect();
+    let mut others: Vec<Client> = (0..255).map(|_| keeper.client()).collect();
     let mut one_more = Client::silent(&keeper.socket());
     assert_eq!(hung_up(&mut one_more), Some(ErrorCode::Overloaded));
     others.pop();

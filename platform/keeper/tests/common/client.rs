@@ -5,7 +5,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use lap_wire::control::{self, ClientMessage, ErrorCode, ExitStatus, Mode, Open, ServerMessage, WireError};
+use lap_wire::control::{
+    self, ClientMessage, ErrorCode, ExitStatus, Mode, Open, ServerMessage, Viewer, ViewerSeat, WireError,
+};
 use lap_wire::flow::Since;
 use lap_wire::frame::flags;
 use lap_wire::keeper::{Call, Program, ProgramSpec, Reply};
@@ -58,6 +60,23 @@ impl Client {
             other => panic!("not a welcome: {other:?}"),
         }
         client
+    }
+
+    /// One that comes with a grant: `None` when it is turned away.
+    pub fn granted(path: &Path, token: &str) -> Option<Client> {
+        let mut client = Client::silent(path);
+        let versions = vec![PROTOCOL.into()];
+        let grant = Some(token.to_owned());
+        client.send(0, &ClientMessage::Hello { versions, name: "x".into(), heartbeat_ms: None, grant });
+        match client.next() {
+            Got::Message(0, ServerMessage::Welcome { .. }) => Some(client),
+            Got::Message(0, ServerMessage::Error(error)) => {
+                assert_eq!(error.code, ErrorCode::NotAllowed);
+                assert_eq!(client.read(), None, "it is hung up on");
+                None
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     /// One that has not said hello.
@@ -204,6 +223,45 @@ impl Client {
         self.open_with(channel, id, |open| open.since = Some(since))
     }
 
+    /// Takes a viewer's seat that is sent no output, and gives its number in `presence`.
+    pub fn open_seat(&mut self, channel: u32, id: &str, seat: &str, change: impl FnOnce(&mut Open)) -> u64 {
+        let viewer =
+            ViewerSeat { name: format!("{seat}@test"), person: format!("p-{seat}"), seat: seat.into() };
+        self.open_with(channel, id, |open| {
+            (open.mode, open.output, open.viewer) = (Mode::Interact, false, Some(viewer));
+            open.input = Some(format!("keys-{seat}"));
+            change(open);
+        });
+        let presence = self.presence(channel, |viewers| viewers.iter().any(|v| v.you));
+        presence.iter().find(|v| v.you).unwrap().id
+    }
+
+    /// The next presence told on a channel that is as wanted.
+    pub fn presence(&mut self, channel: u32, wanted: impl Fn(&[Viewer]) -> bool) -> Vec<Viewer> {
+        self.find("presence", |got| match got {
+            Got::Message(c, ServerMessage::Presence { viewers }) if *c == channel && wanted(viewers) => {
+                Some(viewers.clone())
+            }
+            _ => None,
+        })
+    }
+
+    /// Everything the keeper has to say now: a ping is answered at once, what is settled at the end of that turn comes
+    /// before the answer to the next.
+    pub fn settle(&mut self) -> Vec<Got> {
+        let mut got = Vec::new();
+        for _ in 0..2 {
+            self.send_frame(&Frame::new(FrameType::Ping, ChannelId(0), 0, &[0; 8]));
+            loop {
+                match self.next() {
+                    Got::Other(FrameType::Pong) => break,
+                    other => got.push(other),
+                }
+            }
+        }
+        got
+    }
+
     /// Opens to type, as the sender of that name; gives how far its input was written.
     pub fn open_input(&mut self, channel: u32, id: &str, name: &str) -> u64 {
         let opened = self.open_with(channel, id, |open| {
@@ -229,8 +287,12 @@ impl Client {
     }
 
     pub fn error(&mut self, channel: u32) -> ErrorCode {
+        self.whole_error(channel).code
+    }
+
+    pub fn whole_error(&mut self, channel: u32) -> WireError {
         match self.message(channel, "an error", |m| matches!(m, ServerMessage::Error(_))) {
-            ServerMessage::Error(error) => error.code,
+            ServerMessage::Error(error) => error,
             other => panic!("{other:?}"),
         }
     }

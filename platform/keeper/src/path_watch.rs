@@ -1,0 +1,91 @@
+//! Notices when a path may no longer lead where it did, without looking at it again and again: the kernel says when
+//! something in its folder goes, when a folder on the way is moved or removed, and, while one is missing, when it may be
+//! back.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+
+/// How often the folders are looked at again because they changed while they were looked at.
+const ATTEMPTS: usize = 8;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct PathWatch {
+    inotify: OwnedFd,
+    /// The folders on the way that are there, the outermost first.
+    watched: Vec<Folder>,
+    watches: Vec<i32>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Folder {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl PathWatch {
+    /// Watches what `path` depends on.
+    pub(crate) fn new(path: &Path) -> io::Result<PathWatch> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let mut watch = PathWatch { inotify, watched: Vec::new(), watches: Vec::new() };
+        watch.aim(path);
+        Ok(watch)
+    }
+
+    /// Takes what was reported, and watches what `path` depends on now. The path is to be looked at afterwards.
+    pub(crate) fn look(&mut self, path: &Path) {
+        // What it was does not matter: any of it means to look.
+        let mut reports = [0; 4096];
+        while rustix::io::read(&self.inotify, &mut reports).is_ok_and(|n| n > 0) {}
+        self.aim(path);
+    }
+
+    fn aim(&mut self, path: &Path) {
+        for _ in 0..ATTEMPTS {
+            let folders = on_the_way(path);
+            // Removing a watch is reported too: nothing is done again that is as it should be.
+            if folders == self.watched {
+                return;
+            }
+            for watch in self.watches.drain(..) {
+                let _ = inotify::remove_watch(&self.inotify, watch);
+            }
+            let whole = folders.last().map(|f| f.path.as_path()) == path.parent();
+            for (at, folder) in folders.iter().enumerate() {
+                let mut wanted = WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::ONLYDIR;
+                if at + 1 == folders.len() {
+                    let (gone, back) = (
+                        WatchFlags::DELETE | WatchFlags::MOVED_FROM,
+                        WatchFlags::CREATE | WatchFlags::MOVED_TO,
+                    );
+                    wanted |= if whole { gone } else { back };
+                }
+                // One that may not be watched is left out; it is not this user's to move either.
+                self.watches.extend(inotify::add_watch(&self.inotify, &folder.path, wanted));
+            }
+            self.watched = folders;
+        }
+    }
+}
+
+impl AsFd for PathWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
+    }
+}
+
+/// The folders above a path as far as they are there, the outermost first.
+fn on_the_way(path: &Path) -> Vec<Folder> {
+    let mut above: Vec<&Path> = path.ancestors().skip(1).collect();
+    above.reverse();
+    let there = above.into_iter().map_while(|path| {
+        let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
+        Some(Folder { path: path.to_path_buf(), inode: (metadata.dev(), metadata.ino()) })
+    });
+    there.collect()
+}
