@@ -149,7 +149,7 @@ impl Many<'_> {
                 }
                 Effect::Notice(text) => self.tell(text),
                 Effect::Bell => self.screen.bell()?,
-                Effect::KeyboardFlags(flags) => self.screen.keyboard_flags(flags)?,
+                Effect::Keyboard(keys) => self.screen.keyboard(keys)?,
                 Effect::MouseMotion(on) => self.screen.mouse_motion(on)?,
                 Effect::Choose(_) => self.tell(
                     "name more sessions to see more: `lap attach A B C`; in the dashboard, `lap`, they open from a list"

@@ -40,16 +40,19 @@ pub(super) struct Outer {
     notice: Option<String>,
     /// What was there before lap has gone into the outer terminal's scrollback.
     cleared: bool,
+    reports_asked: u32,
     /// The last frame, while the session's size is another than the outer terminal's.
     frame: Option<Buffer>,
 }
 
+/// `CSI row ; column R`.
+fn is_cursor_report(answer: &[u8]) -> bool {
+    answer.starts_with(b"\x1b[") && answer.ends_with(b"R") && !answer.starts_with(b"\x1b[?")
+}
+
 fn model(size: Size) -> Terminal {
     // Only the screen is ever painted again; the outer terminal keeps its own scrollback.
-    let mut model =
-        Terminal::new(lap_vt::Size { cols: size.cols, rows: size.rows }, Limits { scrollback_bytes: 0 });
-    model.set_replies(false);
-    model
+    Terminal::new(lap_vt::Size { cols: size.cols, rows: size.rows }, Limits { scrollback_bytes: 0 })
 }
 
 impl Outer {
@@ -61,6 +64,7 @@ impl Outer {
             out: KEEP_TITLE.to_vec(),
             notice: None,
             cleared: false,
+            reports_asked: 0,
             frame: None,
         }
     }
@@ -78,8 +82,10 @@ impl Outer {
     /// The whole screen.
     pub(super) fn snapshot(&mut self, bytes: &[u8]) {
         self.model = model(self.remote);
+        self.model.set_replies(false);
         self.model.feed(bytes);
         self.model.events().for_each(drop);
+        self.model.set_replies(true);
         if self.cleared || !self.is_straight() {
             self.repaint();
         } else {
@@ -108,7 +114,18 @@ impl Outer {
     /// Tells the model what went straight through.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.model.feed(bytes);
-        self.model.events().for_each(drop);
+        for event in self.model.events() {
+            if let lap_vt::Event::Reply(answer) = event
+                && is_cursor_report(&answer)
+            {
+                self.reports_asked = self.reports_asked.saturating_add(1);
+            }
+        }
+    }
+
+    /// How many cursor reports the program has asked the outer terminal for since this was last asked.
+    pub(super) fn take_reports_asked(&mut self) -> u32 {
+        std::mem::take(&mut self.reports_asked)
     }
 
     /// Paints the session's screen from the model: the stream goes on exactly there.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use crossterm::event::KeyCode;
+use crossterm::event::{KeyCode, KeyEventKind};
 use lap_platform::client::attach::{
     AttachClient, ChannelEvent, ChannelSpec, Command, Event, Link, new_channel,
 };
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::outer::{GENTLE_RESET, Outer};
 use super::{AttachError, AttachOptions, Ending};
 use crate::panes::same_key;
-use crate::term_input::{InputEvent, Key, Parser, Token, What};
+use crate::term_input::{Held, InputEvent, Key, Parser, Token, What};
 use crate::terminal::{Signal, Signals, Tty, install_panic_hook, stop_self};
 
 /// Bytes read from the terminal at once.
@@ -26,8 +26,6 @@ const READ: usize = 16 * 1024;
 const SCROLLBACK: u32 = 64 * 1024;
 /// Output that waits for the outer terminal; beyond it no more is taken from the server.
 const MAX_WAITING: usize = 256 * 1024;
-/// A sequence whose rest has not come after this was a person's keys.
-const SEQUENCE_TIME: Duration = Duration::from_millis(20);
 /// Answers to queries that were answered before we came arrive within this time after them.
 const SETTLING: Duration = Duration::from_millis(200);
 /// How long a message of ours stands, if no key is pressed before.
@@ -56,12 +54,13 @@ struct Single {
     tokens: Vec<Token>,
     /// The key before was the prefix.
     prefixed: bool,
+    /// Keys that are down and that the program was not told of.
+    kept: Held<()>,
     /// Queries before this offset were answered before we came.
     head: u64,
     /// Until then the terminal may still answer them.
     settling: Option<Instant>,
     notice_until: Option<Instant>,
-    sequence_until: Option<Instant>,
     /// The output's end that the model and the terminal have.
     written: u64,
     greeted: bool,
@@ -90,10 +89,10 @@ pub(super) async fn run(options: &AttachOptions, client: AttachClient) -> Result
         parser: Parser::new(),
         tokens: Vec::new(),
         prefixed: false,
+        kept: Held::default(),
         head: 0,
         settling: None,
         notice_until: None,
-        sequence_until: None,
         written: 0,
         greeted: false,
         lost: false,
@@ -205,15 +204,16 @@ impl Single {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.notice_until, self.sequence_until].into_iter().flatten().min()
+        let sequence = self.parser.deadline().map(Instant::from_std);
+        [self.notice_until, sequence].into_iter().flatten().min()
     }
 
     fn time(&mut self) {
         let now = Instant::now();
-        if self.sequence_until.is_some_and(|at| at <= now) {
-            self.sequence_until = None;
-            self.parser.flush(&mut self.tokens);
+        self.parser.tick(now.into_std(), &mut self.tokens);
+        if !self.tokens.is_empty() {
             self.take_tokens();
+            self.client.send_now();
         }
         if self.notice_until.is_some_and(|at| at <= now) {
             self.end_notice();
@@ -238,17 +238,16 @@ impl Single {
         if self.notice_until.is_some() {
             self.end_notice();
         }
-        let plain =
-            !self.prefixed && !self.parser.is_partial() && !bytes.iter().any(|b| *b < 0x20 || *b == 0x7f);
-        if plain && std::str::from_utf8(bytes).is_ok() && !self.parser.is_pasting() {
+        let plain = !self.prefixed && self.parser.is_idle() && !bytes.iter().any(|b| *b < 0x20 || *b == 0x7f);
+        if plain && std::str::from_utf8(bytes).is_ok() {
             self.send(bytes.to_vec(), false);
         } else {
-            self.parser.feed(bytes, &mut self.tokens);
+            let now = std::time::Instant::now();
+            self.parser.feed(bytes, now, &mut self.tokens);
             // A read that ends in a lone Escape is the key: what follows is passed on in order all the same.
             if self.parser.is_escape() {
-                self.parser.flush(&mut self.tokens);
+                self.parser.flush(now, &mut self.tokens);
             }
-            self.sequence_until = self.parser.is_partial().then(|| Instant::now() + SEQUENCE_TIME);
             self.take_tokens();
         }
         self.client.send_now();
@@ -262,28 +261,44 @@ impl Single {
                     self.send(std::mem::take(&mut typed), false);
                     self.send(token.raw, true);
                 }
-                What::Event(InputEvent::Key(key)) if self.prefixed => {
-                    if key.is_down() && !matches!(key.code, KeyCode::Modifier(_)) {
-                        self.prefixed = false;
-                        self.after_prefix(&key, &token.raw, &mut typed);
-                    }
-                }
-                What::Event(InputEvent::Key(key)) if same_key(&key, &self.prefix) => {
-                    // Its release, where releases are told, is nobody's.
-                    self.prefixed = key.is_down();
-                }
+                What::Event(InputEvent::Key(key)) => self.key(&key, &token.raw, &mut typed),
                 _ => typed.extend_from_slice(&token.raw),
             }
         }
         self.send(typed, false);
     }
 
+    /// The program's, unless it is the prefix or comes after it. Of a key that is ours the program gets neither half.
+    fn key(&mut self, key: &Key, raw: &[u8], typed: &mut Vec<u8>) {
+        if !key.is_down() {
+            if self.kept.release(key).is_none() {
+                typed.extend_from_slice(raw);
+            }
+            return;
+        }
+        let prefix = same_key(key, &self.prefix);
+        if !self.prefixed && !prefix {
+            return typed.extend_from_slice(raw);
+        }
+        self.kept.press(key, ());
+        // Shift on its way to a capital is no choice, and the prefix held down is not the prefix twice.
+        if matches!(key.code, KeyCode::Modifier(_)) || key.kind == KeyEventKind::Repeat {
+            return;
+        }
+        let second = self.prefixed;
+        self.prefixed = !second;
+        if second {
+            self.after_prefix(key, raw, typed);
+        }
+    }
+
     fn after_prefix(&mut self, key: &Key, raw: &[u8], typed: &mut Vec<u8>) {
         if same_key(key, &self.prefix) {
+            self.kept.release(key);
             typed.extend_from_slice(raw);
             return;
         }
-        match key.code {
+        match key.command().0 {
             KeyCode::Char('d') => self.ending = Some(Ending::Left),
             KeyCode::Char('r') => self.client.retry_now(),
             _ => {
@@ -369,6 +384,7 @@ impl Single {
                 if straight {
                     self.outer.feed(&bytes);
                 }
+                (0..self.outer.take_reports_asked()).for_each(|_| self.parser.expect_report());
                 self.processed(self.written);
             }
             ChannelEvent::Resized { size } => self.outer.resized(size),

@@ -130,7 +130,7 @@ pub(super) fn action(key: &Key, prefix: &Key) -> Option<Action> {
     if same(key, prefix) {
         return Some(Action::SendPrefix);
     }
-    let (code, modifiers) = typed(key);
+    let (code, modifiers) = key.command();
     let bindings = TABLE.iter().flat_map(|entry| entry.bindings);
     bindings.clone().find(|(c, m, _)| *c == code && *m == modifiers).map(|(.., action)| *action)
 }
@@ -140,22 +140,11 @@ pub(super) fn help() -> Vec<(String, &'static str)> {
     TABLE.iter().map(|entry| (entry.keys.to_owned(), entry.doc)).collect()
 }
 
-/// The key as its character, Shift included in it.
-fn typed(key: &Key) -> (KeyCode, KeyModifiers) {
-    let KeyCode::Char(c) = key.code else { return (key.code, key.modifiers) };
-    let modifiers = key.modifiers - KeyModifiers::SHIFT;
-    if !key.modifiers.contains(KeyModifiers::SHIFT) {
-        return (KeyCode::Char(c), modifiers);
-    }
-    let c = key.shifted.or_else(|| c.to_uppercase().next()).unwrap_or(c);
-    (KeyCode::Char(c), modifiers)
-}
-
 /// Whether two keys are one, however the terminal wrote them.
 pub(crate) fn same(a: &Key, b: &Key) -> bool {
     let control = |key: &Key| {
         // The old way to write Ctrl with a digit or a sign is one byte for several keys.
-        let (code, modifiers) = typed(key);
+        let (code, modifiers) = key.command();
         let code = match code {
             KeyCode::Char('5') if modifiers == CONTROL => KeyCode::Char(']'),
             KeyCode::Char('4') if modifiers == CONTROL => KeyCode::Char('\\'),
@@ -221,5 +210,32 @@ mod tests {
         assert_eq!(action(&crossterm, &prefix), Some(Action::Resize(Left, 5)));
         assert_eq!(action(&Key::new(KeyCode::Char('5'), CONTROL), &prefix), Some(Action::SendPrefix));
         assert_eq!(name(&prefix), "Ctrl-]");
+    }
+
+    #[test]
+    fn keys_are_found_by_their_places_on_keyboards_without_latin_letters() {
+        let prefix = Key::new(KeyCode::Char(']'), CONTROL);
+        // As kitty tells it, and as a terminal does that only sends the letter.
+        let told = |c, base, modifiers| Key { base: Some(base), ..Key::new(KeyCode::Char(c), modifiers) };
+        let sent = |c, modifiers| Key::new(KeyCode::Char(c), modifiers);
+        let shift = KeyModifiers::SHIFT;
+        for (key, expected) in [
+            (told('ъ', ']', CONTROL), Action::SendPrefix),
+            (told('в', 'd', NONE), Action::Leave),
+            (told('я', 'z', NONE), Action::Zoom),
+            (told('к', 'r', shift), Action::Restart),
+            (told('х', '[', shift), Action::SwapPrevious),
+            (told('δ', 'd', NONE), Action::Leave),
+            (told('ד', 's', NONE), Action::Leave),
+            (sent('в', NONE), Action::Leave),
+            (sent('К', shift), Action::Restart),
+            (sent('х', NONE), Action::Scroll),
+            (sent('η', NONE), Action::Focus(Left)),
+        ] {
+            let found = action(&key, &prefix);
+            // A Hebrew keyboard has another letter in that place: the one that is told counts.
+            let wanted = if key.base == Some('s') { None } else { Some(expected) };
+            assert_eq!(found, wanted, "{key:?}");
+        }
     }
 }

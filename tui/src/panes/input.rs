@@ -1,6 +1,6 @@
 //! Keys and pastes: to the program, unless the prefix or a look back takes them.
 
-use crossterm::event::{KeyCode, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEventKind, KeyModifiers};
 use lap_vt::Point;
 
 use super::bindings::{self, Action};
@@ -22,21 +22,25 @@ impl Panes {
             InputEvent::Mouse(mouse) => self.mouse(mouse, effects),
             InputEvent::Paste(bytes) => self.paste(&bytes, effects),
             InputEvent::Focus(focus) => self.set_outer_focus(focus),
+            InputEvent::Unknown(bytes) => self.unknown(bytes, effects),
         }
     }
 
     fn key(&mut self, key: &Key, effects: &mut Vec<Effect>) {
+        if !key.is_down() {
+            return self.key_up(key, effects);
+        }
         match self.keys {
             Keys::Program => {
-                if key.is_down() && bindings::same(key, &self.config.prefix) {
+                if bindings::same(key, &self.config.prefix) {
                     self.keys = Keys::Prefix;
                     self.touch();
                 } else {
                     self.key_in_pane(key, effects);
                 }
             }
-            // Keys that only come up, and Shift on its way to a capital, are no choice.
-            _ if !key.is_down() || matches!(key.code, KeyCode::Modifier(_)) => {}
+            // Shift on its way to a capital is no choice, and the prefix held down is not the prefix twice.
+            _ if matches!(key.code, KeyCode::Modifier(_)) || key.kind == KeyEventKind::Repeat => {}
             Keys::Prefix => {
                 self.keys = Keys::Program;
                 self.touch();
@@ -52,6 +56,25 @@ impl Panes {
                     self.key(key, effects);
                 }
             },
+        }
+    }
+
+    /// A key has gone up: whoever was told that it went down is told, wherever keys go by now.
+    fn key_up(&mut self, key: &Key, effects: &mut Vec<Effect>) {
+        let Some(pane) = self.held.release(key).and_then(|id| self.panes.get_mut(&id)) else { return };
+        if pane.viewed.has_program() {
+            let mut bytes = Vec::new();
+            encode_key(key, &KeyModes::from(pane.viewed.terminal.modes()), &mut bytes);
+            effects.extend(pane.viewed.type_in(bytes));
+        }
+    }
+
+    /// What no key here is: the program may know it.
+    fn unknown(&mut self, bytes: Vec<u8>, effects: &mut Vec<Effect>) {
+        let keys = self.keys;
+        let Some(pane) = self.focused_pane() else { return };
+        if keys == Keys::Program && pane.look.is_none() && pane.viewed.has_program() {
+            effects.extend(pane.viewed.type_in(bytes));
         }
     }
 
@@ -146,22 +169,23 @@ impl Panes {
     }
 
     fn key_in_pane(&mut self, key: &Key, effects: &mut Vec<Effect>) {
-        let Some(pane) = self.focused_pane() else { return };
+        let id = self.focus;
+        let Some(pane) = self.panes.get_mut(&id) else { return };
         if let Some(look) = &mut pane.look {
             if look.cursor.is_some() {
                 self.look_key(key, effects);
                 return;
             }
-            if key.is_down() && !matches!(key.code, KeyCode::Modifier(_)) {
+            if !matches!(key.code, KeyCode::Modifier(_)) {
                 // Typing is about what is there now.
                 pane.look = None;
                 pane.viewed.dirty = true;
             }
         }
         if !pane.viewed.has_program() {
-            match key.code {
-                KeyCode::Char('r') if key.is_down() => self.restart(effects),
-                KeyCode::Char('x') if key.is_down() => self.close(effects),
+            match key.command().0 {
+                KeyCode::Char('r') => self.restart(effects),
+                KeyCode::Char('x') => self.close(effects),
                 _ => {}
             }
             return;
@@ -169,6 +193,7 @@ impl Panes {
         let mut bytes = Vec::new();
         encode_key(key, &KeyModes::from(pane.viewed.terminal.modes()), &mut bytes);
         effects.extend(pane.viewed.type_in(bytes));
+        self.held.press(key, id);
     }
 
     fn paste(&mut self, bytes: &[u8], effects: &mut Vec<Effect>) {
@@ -194,7 +219,7 @@ impl Panes {
     }
 
     fn look_key(&mut self, key: &Key, effects: &mut Vec<Effect>) {
-        if !key.is_down() || matches!(key.code, KeyCode::Modifier(_)) {
+        if matches!(key.code, KeyCode::Modifier(_)) {
             return;
         }
         let Some(pane) = self.panes.get_mut(&self.focus) else { return };
@@ -213,11 +238,8 @@ impl Panes {
                 KeyCode::Backspace => {
                     look.query.pop();
                 }
-                KeyCode::Char('u') if key.modifiers == KeyModifiers::CONTROL => look.query.clear(),
-                KeyCode::Char(c) if (key.modifiers - KeyModifiers::SHIFT).is_empty() => {
-                    look.push_query(key.shifted.filter(|_| !key.modifiers.is_empty()).unwrap_or(c));
-                }
-                _ => {}
+                _ if key.command() == (KeyCode::Char('u'), KeyModifiers::CONTROL) => look.query.clear(),
+                _ => key.typed().into_iter().for_each(|c| look.push_query(c)),
             }
             return;
         }
@@ -225,12 +247,7 @@ impl Panes {
         let first = -i32::try_from(terminal.scrollback_len()).unwrap_or(i32::MAX);
         let Some(at) = look.cursor else { return };
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        let code = match key.code {
-            KeyCode::Char(c) if key.modifiers.contains(KeyModifiers::SHIFT) => {
-                KeyCode::Char(key.shifted.or_else(|| c.to_uppercase().next()).unwrap_or(c))
-            }
-            code => code,
-        };
+        let (code, _) = key.command();
         match code {
             KeyCode::Char('u') if control => look.page_by(terminal, -page / 2),
             KeyCode::Char('d') if control => look.page_by(terminal, page / 2),

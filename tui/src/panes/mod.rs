@@ -10,6 +10,8 @@
 mod bindings;
 mod hints;
 mod input;
+#[cfg(test)]
+mod key_tests;
 mod layout;
 mod look;
 mod mouse;
@@ -27,8 +29,8 @@ pub use preview::Preview;
 pub use state::Panes;
 pub use style::PaneStyle;
 pub use types::{
-    ColorDepth, Effect, HostColors, PaneEvent, PaneSession, PanesConfig, Place, SCROLLBACK_PER_PANE,
-    ShownCursor,
+    ColorDepth, Effect, HostColors, OuterKeys, PaneEvent, PaneSession, PanesConfig, Place,
+    SCROLLBACK_PER_PANE, ShownCursor,
 };
 
 pub(crate) use bindings::{name as key_name, same as same_key};

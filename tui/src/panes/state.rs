@@ -13,13 +13,11 @@ use super::layout::{Axis, Layout, PaneId, Separator};
 use super::look::Look;
 use super::pane::{State, Viewed};
 use super::render::Painted;
-use super::types::{Effect, PaneEvent, PaneSession, PanesConfig, Place};
-use crate::term_input::kitty;
+use super::types::{Effect, OuterKeys, PaneEvent, PaneSession, PanesConfig, Place};
+use crate::term_input::Held;
 
 /// Scrollback of all panes together, in bytes; with many panes each gets less than its own limit.
 const SCROLLBACK_OF_ALL: usize = 128 << 20;
-/// What the outer terminal is always asked for, so that modified keys can be told apart.
-const OWN_KEYBOARD_FLAGS: u8 = kitty::DISAMBIGUATE | kitty::ALTERNATES;
 
 /// A pane: a terminal, and how it is looked at.
 pub(super) struct Pane {
@@ -70,7 +68,9 @@ pub struct Panes {
     outer_focus: bool,
     /// The pane whose program was told that it has the keyboard.
     told_focus: Option<PaneId>,
-    keyboard_flags: Option<u8>,
+    /// Keys that are down, and the panes whose programs know.
+    pub(super) held: Held<PaneId>,
+    keyboard: Option<OuterKeys>,
     motion: bool,
     next: u32,
     dirty: bool,
@@ -96,7 +96,8 @@ impl Panes {
             shown: true,
             outer_focus: true,
             told_focus: None,
-            keyboard_flags: None,
+            held: Held::default(),
+            keyboard: None,
             motion: false,
             next: 0,
             dirty: true,
@@ -178,7 +179,7 @@ impl Panes {
             self.shown = shown;
             self.keys = Keys::Program;
             // Whoever has the screen meanwhile may have set its own flags.
-            self.keyboard_flags = None;
+            self.keyboard = None;
             self.motion = false;
             self.arrange(&mut effects);
             self.refocus(&mut effects);
@@ -365,14 +366,15 @@ impl Panes {
             }
             self.told_focus = now;
         }
+        let focused = self.panes.get(&self.focus).filter(|_| self.shown);
+        let keyboard =
+            focused.map_or_else(OuterKeys::default, |pane| OuterKeys::serving(&pane.viewed.terminal.modes()));
+        if self.keyboard != Some(keyboard) {
+            self.keyboard = Some(keyboard);
+            effects.push(Effect::Keyboard(keyboard));
+        }
         if !self.shown {
             return;
-        }
-        let modes = self.panes.get(&self.focus).map(|pane| pane.viewed.terminal.modes());
-        let flags = OWN_KEYBOARD_FLAGS | modes.map_or(0, |modes| modes.kitty_keyboard);
-        if self.keyboard_flags != Some(flags) {
-            self.keyboard_flags = Some(flags);
-            effects.push(Effect::KeyboardFlags(flags));
         }
         let motion =
             self.panes.values().any(|pane| pane.viewed.terminal.modes().mouse == lap_vt::MouseTracking::Any);

@@ -15,21 +15,21 @@ use crate::term_input::{InputEvent, Key};
 const AREA: Rect = Rect { x: 0, y: 0, width: 61, height: 12 };
 const NONE: KeyModifiers = KeyModifiers::NONE;
 
-struct Stage {
-    panes: Panes,
-    now: Instant,
+pub(super) struct Stage {
+    pub(super) panes: Panes,
+    pub(super) now: Instant,
     effects: Vec<Effect>,
 }
 
 impl Stage {
-    fn new() -> Stage {
+    pub(super) fn new() -> Stage {
         let mut panes = Panes::new(PanesConfig::default());
         let effects = panes.set_area(AREA);
         Stage { panes, now: Instant::now(), effects }
     }
 
     /// A pane whose terminal has taken the size that was asked for.
-    fn open(&mut self, name: &str, place: Place) -> ChannelId {
+    pub(super) fn open(&mut self, name: &str, place: Place) -> ChannelId {
         let session = PaneSession { id: name.into(), name: name.into() };
         let effects = self.panes.open(session, Mode::Interact, place);
         let opened = effects.iter().find_map(|effect| match effect {
@@ -43,7 +43,7 @@ impl Stage {
         channel
     }
 
-    fn opened(&mut self, channel: ChannelId, size: Size, head: u64) {
+    pub(super) fn opened(&mut self, channel: ChannelId, size: Size, head: u64) {
         let opened = Opened {
             epoch: Epoch(1),
             offset: 0,
@@ -56,39 +56,39 @@ impl Stage {
         self.event(channel, ChannelEvent::Opened(opened));
     }
 
-    fn snapshot(&mut self, channel: ChannelId, offset: u64, bytes: &str) {
+    pub(super) fn snapshot(&mut self, channel: ChannelId, offset: u64, bytes: &str) {
         self.event(channel, ChannelEvent::Snapshot { offset, bytes: bytes.to_owned().into() });
     }
 
-    fn output(&mut self, channel: ChannelId, offset: u64, bytes: &str) {
+    pub(super) fn output(&mut self, channel: ChannelId, offset: u64, bytes: &str) {
         self.event(channel, ChannelEvent::Output { offset, bytes: bytes.to_owned().into() });
     }
 
-    fn event(&mut self, channel: ChannelId, event: ChannelEvent) {
+    pub(super) fn event(&mut self, channel: ChannelId, event: ChannelEvent) {
         self.handle(PaneEvent::Attach(Event::Channel(channel, event)));
     }
 
-    fn handle(&mut self, event: PaneEvent) {
+    pub(super) fn handle(&mut self, event: PaneEvent) {
         let effects = self.panes.handle(event, self.now);
         self.effects.extend(effects);
     }
 
-    fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) {
+    pub(super) fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) {
         self.handle(PaneEvent::Input(InputEvent::Key(Key::new(code, modifiers))));
     }
 
     /// The prefix, then a key.
-    fn command(&mut self, c: char) {
+    pub(super) fn command(&mut self, c: char) {
         self.press(KeyCode::Char(']'), KeyModifiers::CONTROL);
         self.press(KeyCode::Char(c), NONE);
     }
 
-    fn mouse(&mut self, kind: MouseEventKind, column: u16, row: u16, modifiers: KeyModifiers) {
+    pub(super) fn mouse(&mut self, kind: MouseEventKind, column: u16, row: u16, modifiers: KeyModifiers) {
         self.handle(PaneEvent::Input(InputEvent::Mouse(MouseEvent { kind, column, row, modifiers })));
     }
 
     /// What was typed into a channel since last asked.
-    fn typed(&mut self, into: ChannelId) -> String {
+    pub(super) fn typed(&mut self, into: ChannelId) -> String {
         let mut typed = String::new();
         self.effects.retain(|effect| match effect {
             Effect::Attach(Command::Input { channel, bytes, .. }) if *channel == into => {
@@ -100,11 +100,11 @@ impl Stage {
         typed
     }
 
-    fn take(&mut self) -> Vec<Effect> {
+    pub(super) fn take(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }
 
-    fn screen(&self) -> Vec<String> {
+    pub(super) fn screen(&self) -> Vec<String> {
         let mut buf = Buffer::empty(AREA);
         self.panes.render(&mut buf, &PaneStyle::default());
         (0..AREA.height)
@@ -112,7 +112,7 @@ impl Stage {
             .collect()
     }
 
-    fn cursor(&self) -> Option<(u16, u16)> {
+    pub(super) fn cursor(&self) -> Option<(u16, u16)> {
         let shown = self.panes.render(&mut Buffer::empty(AREA), &PaneStyle::default());
         shown.map(|cursor| (cursor.position.x, cursor.position.y))
     }
@@ -474,21 +474,6 @@ fn a_paste_is_marked_where_the_program_asked_for_it() {
     paste(&mut stage, &vec![b'x'; 3 << 20]);
     assert_eq!(stage.typed(a), "");
     assert!(stage.take().iter().any(|effect| matches!(effect, Effect::Notice(_))));
-}
-
-#[test]
-fn programs_are_told_of_the_focus_and_the_outer_terminal_of_their_keyboard() {
-    let mut stage = Stage::new();
-    let a = stage.open("a", Place::Right);
-    stage.output(a, 0, "\x1b[?1004h\x1b[>3u");
-    assert!(stage.take().contains(&Effect::KeyboardFlags(7)));
-    let b = stage.open("b", Place::Right);
-    assert_eq!(stage.typed(a), "\x1b[O");
-    assert!(stage.take().contains(&Effect::KeyboardFlags(5)));
-    stage.command('h');
-    assert_eq!((stage.typed(a), stage.typed(b)), ("\x1b[I".into(), String::new()));
-    stage.handle(PaneEvent::Input(InputEvent::Focus(false)));
-    assert_eq!(stage.typed(a), "\x1b[O", "the whole window has lost it");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crossterm::event::{KeyCode, KeyModifiers};
 use lap_platform::client::attach::{Command, Event};
 use ratatui::layout::Position;
 
-use crate::term_input::{InputEvent, Key};
+use crate::term_input::{InputEvent, Key, kitty};
 
 /// The session a pane shows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,8 +50,8 @@ pub enum Effect {
     Notice(String),
     /// Ring the outer terminal's bell: a program in a pane did.
     Bell,
-    /// The kitty keyboard flags the outer terminal should have now, so that the focused program gets what it asked for.
-    KeyboardFlags(u8),
+    /// How the outer terminal is to write keys now, so that the focused program gets what it asked for.
+    Keyboard(OuterKeys),
     /// Mouse motion without a button is (not) wanted from the outer terminal.
     MouseMotion(bool),
     /// The person wants a session in a new pane: ask which, then [`Panes::open`](super::Panes::open) it there.
@@ -64,6 +64,37 @@ pub enum Effect {
     Leave,
     /// The last pane has been closed.
     Empty,
+}
+
+/// How the outer terminal is to write keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OuterKeys {
+    /// Kitty's flags.
+    pub kitty: u8,
+    /// xterm's modifyOtherKeys.
+    pub modify_other_keys: u16,
+    /// Whether the keypad has sequences of its own (DECKPAM).
+    pub keypad: bool,
+}
+
+impl Default for OuterKeys {
+    /// What modified keys can be told apart by, where no program asks for more.
+    fn default() -> OuterKeys {
+        OuterKeys { kitty: kitty::DISAMBIGUATE | kitty::ALTERNATES, modify_other_keys: 1, keypad: false }
+    }
+}
+
+impl OuterKeys {
+    /// So that nothing is lost of what a program with these modes is to get.
+    #[must_use]
+    pub fn serving(modes: &lap_vt::Modes) -> OuterKeys {
+        let own = OuterKeys::default();
+        OuterKeys {
+            kitty: own.kitty | modes.kitty_keyboard,
+            modify_other_keys: own.modify_other_keys.max(modes.modify_other_keys),
+            keypad: modes.application_keypad,
+        }
+    }
 }
 
 /// How panes behave.

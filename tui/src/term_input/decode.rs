@@ -5,6 +5,7 @@ use crossterm::event::{
 };
 
 use super::parse::What;
+use super::scan::Known;
 use super::{InputEvent, Key, functional};
 
 fn key(code: KeyCode, modifiers: KeyModifiers) -> What {
@@ -21,15 +22,11 @@ pub(super) fn alt(byte: u8) -> What {
     character(char::from(byte), true)
 }
 
-/// The same key with Alt held as well.
-pub(super) fn with_alt(what: What) -> What {
-    match what {
-        What::Event(InputEvent::Key(mut key)) => {
-            key.modifiers |= KeyModifiers::ALT;
-            What::Event(InputEvent::Key(key))
-        }
-        other => other,
-    }
+/// The same key with Alt held as well; nothing where it is no key.
+pub(super) fn with_alt(what: What) -> Option<What> {
+    let What::Event(InputEvent::Key(mut key)) = what else { return None };
+    key.modifiers |= KeyModifiers::ALT;
+    Some(What::Event(InputEvent::Key(key)))
 }
 
 /// A character that came as itself: text, or what Ctrl made of a key.
@@ -49,29 +46,49 @@ pub(super) fn character(c: char, alt: bool) -> What {
     }
 }
 
-/// `ESC O letter`.
-pub(super) fn ss3(letter: u8) -> Option<What> {
+/// `ESC O letter`, with the number of the modifiers where there is one.
+pub(super) fn ss3(number: Option<u8>, letter: u8) -> Option<What> {
+    let (held, _) = modifiers(u32::from(number.unwrap_or(1)));
     if let Some(code) = functional::from_letter(letter) {
-        return Some(key(code, KeyModifiers::NONE));
+        return Some(key(code, held));
+    }
+    if let (Some(code), None) = (rxvt_arrow(letter), number) {
+        return Some(key(code, KeyModifiers::CONTROL));
     }
     let code = functional::from_application_keypad(letter)?;
-    let mut pressed = Key::new(code, KeyModifiers::NONE);
+    let mut pressed = Key::new(code, held);
     pressed.state = KeyEventState::KEYPAD;
     Some(What::Event(InputEvent::Key(pressed)))
+}
+
+/// rxvt writes arrows in small letters: after `CSI` with Shift, after `ESC O` with Ctrl.
+fn rxvt_arrow(letter: u8) -> Option<KeyCode> {
+    matches!(letter, b'a'..=b'd').then(|| functional::from_letter(letter.to_ascii_uppercase())).flatten()
+}
+
+/// rxvt's `CSI number` and then, instead of `~`, `$` with Shift, `^` with Ctrl, `@` with both.
+pub(super) fn rxvt(number: &[u8], last: u8) -> What {
+    let held = match last {
+        b'$' => KeyModifiers::SHIFT,
+        b'^' => KeyModifiers::CONTROL,
+        _ => KeyModifiers::SHIFT | KeyModifiers::CONTROL,
+    };
+    let number = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok());
+    number.and_then(functional::from_tilde).map_or(What::Unknown, |code| key(code, held))
 }
 
 /// `CSI [ letter`: the Linux console's F1 to F5.
 pub(super) fn console(letter: u8) -> What {
     match letter {
         b'A'..=b'E' => key(KeyCode::F(letter - b'A' + 1), KeyModifiers::NONE),
-        _ => What::Other,
+        _ => What::Unknown,
     }
 }
 
-/// `CSI body letter`.
-pub(super) fn csi(body: &[u8], letter: u8) -> What {
+/// `CSI body letter`. `known`: what is known of the terminal.
+pub(super) fn csi(body: &[u8], letter: u8, known: Known) -> What {
     match (body.first(), letter) {
-        (Some(b'<'), b'M' | b'm') => sgr_mouse(&body[1..], letter == b'm').unwrap_or(What::Other),
+        (Some(b'<'), b'M' | b'm') => sgr_mouse(&body[1..], letter == b'm').unwrap_or(What::Unknown),
         // Device attributes, private modes, kitty's flags, XTVERSION's kin: only terminals send these.
         (Some(b'?' | b'>' | b'='), _) => What::Reply,
         (None, b'I') => What::Event(InputEvent::Focus(true)),
@@ -79,8 +96,14 @@ pub(super) fn csi(body: &[u8], letter: u8) -> What {
         (None, b'Z') => key(KeyCode::BackTab, KeyModifiers::SHIFT),
         // Status, window reports, modes (with `$`), parameters.
         (Some(_), b'n' | b't' | b'y' | b'x' | b'c') => What::Reply,
-        (Some(_), b'M') => urxvt_mouse(body).unwrap_or(What::Other),
-        _ => keyboard(body, letter),
+        (Some(_), b'M') => urxvt_mouse(body).unwrap_or(What::Unknown),
+        (Some(_), b'^' | b'@') => rxvt(body, letter),
+        (None, b'a'..=b'd') => {
+            rxvt_arrow(letter).map_or(What::Unknown, |code| key(code, KeyModifiers::SHIFT))
+        }
+        // Kitty's F1, F2 and F4; st's Delete.
+        (None, b'P' | b'Q' | b'S') if !known.kitty => What::Unknown,
+        _ => keyboard(body, letter, known),
     }
 }
 
@@ -91,13 +114,21 @@ fn parameters(body: &[u8]) -> Option<Vec<Vec<Option<u32>>>> {
     text.split(';').map(|parameter| parameter.split(':').map(number).collect()).collect()
 }
 
-fn keyboard(body: &[u8], letter: u8) -> What {
-    let Some(parameters) = parameters(body) else { return What::Other };
+/// Whether `CSI 1 ; number R` is F3 with these modifiers and not the cursor in the first row: xterm's, and locks.
+fn is_f3(row: u32, number: u32) -> bool {
+    row == 1 && (2..=256).contains(&number)
+}
+
+fn keyboard(body: &[u8], letter: u8, known: Known) -> What {
+    let Some(parameters) = parameters(body) else { return What::Unknown };
     let at =
         |i: usize, j: usize| parameters.get(i).and_then(|p: &Vec<Option<u32>>| p.get(j)).copied().flatten();
     let number = at(0, 0).unwrap_or(1);
-    // A cursor position report, unless it looks like F3 with modifiers.
-    if letter == b'R' && parameters.len() == 2 && (number != 1 || !(2..=16).contains(&at(1, 0).unwrap_or(0)))
+    let plain = parameters.iter().all(|parameter| parameter.len() == 1);
+    if letter == b'R'
+        && parameters.len() == 2
+        && plain
+        && (known.report_due || !is_f3(number, at(1, 0).unwrap_or(0)))
     {
         return What::Reply;
     }
@@ -105,19 +136,19 @@ fn keyboard(body: &[u8], letter: u8) -> What {
     let (code, keypad) = match letter {
         b'u' => match from_number(number) {
             Some(found) => found,
-            None => return What::Other,
+            None => return What::Unknown,
         },
         b'~' if other_keys => match at(2, 0).and_then(from_number) {
             Some(found) => found,
-            None => return What::Other,
+            None => return What::Unknown,
         },
         b'~' => match functional::from_tilde(number) {
             Some(code) => (code, false),
-            None => return What::Other,
+            None => return What::Unknown,
         },
         _ => match functional::from_letter(letter) {
             Some(code) => (code, false),
-            None => return What::Other,
+            None => return What::Unknown,
         },
     };
     let (modifiers, mut state) = modifiers(at(1, 0).unwrap_or(1));
@@ -156,6 +187,9 @@ fn from_number(number: u32) -> Option<(KeyCode, bool)> {
             // Kitty's keys are in a private area of Unicode.
             if let Some(found) = functional::from_kitty(number) {
                 return Some(found);
+            }
+            if functional::KITTY_AREA.contains(&number) {
+                return None;
             }
             KeyCode::Char(char::from_u32(number).filter(|c| !c.is_control())?)
         }
@@ -196,7 +230,7 @@ fn urxvt_mouse(body: &[u8]) -> Option<What> {
 /// The three characters of the first encoding.
 pub(super) fn x10_mouse(numbers: [u32; 3]) -> What {
     let [code, x, y] = numbers.map(|number| number.saturating_sub(32));
-    mouse(code, x, y, code & 3 == 3 && code & (32 | 64) == 0).unwrap_or(What::Other)
+    mouse(code, x, y, code & 3 == 3 && code & (32 | 64) == 0).unwrap_or(What::Unknown)
 }
 
 fn numbers(body: &[u8]) -> Option<[u32; 3]> {

@@ -195,12 +195,10 @@ fn write_kitty(key: &Key, form: Form, mods: KeyModifiers, event: u8, flags: u8, 
         }
     }
     let mut modifier_number = modifier_number(mods);
-    if flags & kitty::ALL_KEYS != 0 {
-        // The locks are told only where text keys are sequences, since they change the text.
-        let locks = [(KeyEventState::CAPS_LOCK, 64), (KeyEventState::NUM_LOCK, 128)];
-        modifier_number +=
-            locks.iter().filter(|(lock, _)| key.state.contains(*lock)).map(|(_, bit)| bit).sum::<u32>();
-    }
+    // Of keys that make text, as text, no locks are told; whatever is a sequence has them.
+    let locks = [(KeyEventState::CAPS_LOCK, 64), (KeyEventState::NUM_LOCK, 128)];
+    modifier_number +=
+        locks.iter().filter(|(lock, _)| key.state.contains(*lock)).map(|(_, bit)| bit).sum::<u32>();
     let text = text(key, mods, event, flags);
     let mut middle = String::new();
     if modifier_number != 1 || event != 1 {
@@ -291,30 +289,35 @@ fn other_key(code: u32, mods: KeyModifiers, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("\x1b[27;{};{code}~", modifier_number(mods)).as_bytes());
 }
 
-fn legacy_char(key: &Key, c: char, mods: KeyModifiers, modes: &KeyModes, out: &mut Vec<u8>) {
+fn legacy_char(key: &Key, written: char, mods: KeyModifiers, modes: &KeyModes, out: &mut Vec<u8>) {
     let control = mods.contains(KeyModifiers::CONTROL);
+    let alt = mods.contains(KeyModifiers::ALT);
+    let shift = mods.contains(KeyModifiers::SHIFT);
     let strange = !(mods - KeyModifiers::SHIFT - KeyModifiers::ALT - KeyModifiers::CONTROL).is_empty();
-    let byte =
-        control.then(|| control_byte(unshifted(c, mods)).or_else(|| control_byte(shifted(key, c)))).flatten();
-    let modified = !(mods - KeyModifiers::SHIFT).is_empty();
+    // With Ctrl and Alt a key without a Latin character is the one in its place on a US keyboard, as in kitty itself.
+    let place = key.base.filter(|_| (control || alt) && !written.is_ascii());
+    let c = place.unwrap_or(written);
+    let shifted = if place.is_some() { c } else { shifted(key, c) };
+    let byte = control.then(|| control_byte(shifted).or_else(|| control_byte(unshifted(c, mods)))).flatten();
     let other = match modes.modify_other_keys {
         0 => false,
-        // Only what would else be lost.
-        1 => (control && byte.is_none()) || strange || (control && mods.contains(KeyModifiers::SHIFT)),
-        _ => modified,
+        // Only what would else be lost, and what would else be Backspace.
+        1 => strange || (control && (byte.is_none() || (byte == Some(0x7f) && shift))),
+        _ if (mods - KeyModifiers::SHIFT).is_empty() => shift && c.is_ascii_alphabetic(),
+        _ => true,
     };
     if other {
-        other_key(u32::from(shifted(key, c)), mods, out);
+        other_key(u32::from(shifted), mods, out);
         return;
     }
-    if mods.contains(KeyModifiers::ALT) {
+    if alt {
         out.push(0x1b);
     }
     if let Some(byte) = byte {
         out.push(byte);
     } else {
         let mut bytes = [0; 4];
-        out.extend_from_slice(shifted(key, c).encode_utf8(&mut bytes).as_bytes());
+        out.extend_from_slice(shifted.encode_utf8(&mut bytes).as_bytes());
     }
 }
 
@@ -334,15 +337,27 @@ fn control_byte(c: char) -> Option<u8> {
 }
 
 fn legacy_control(code: KeyCode, mods: KeyModifiers, modes: &KeyModes, out: &mut Vec<u8>) {
+    let has = |modifier| mods.contains(modifier);
+    let (shift, control) = (has(KeyModifiers::SHIFT), has(KeyModifiers::CONTROL));
     let (number, byte) = match code {
         KeyCode::Enter => (13, b'\r'),
         KeyCode::Tab | KeyCode::BackTab => (9, b'\t'),
-        KeyCode::Backspace => (127, if mods.contains(KeyModifiers::CONTROL) { 0x08 } else { 0x7f }),
+        KeyCode::Backspace if control => (8, 0x08),
+        KeyCode::Backspace => (127, 0x7f),
         _ => (27, 0x1b),
     };
-    let back_tab = number == 9 && mods == KeyModifiers::SHIFT;
-    let known = back_tab || (mods - KeyModifiers::ALT).is_empty() || number == 127;
-    if !mods.is_empty() && (modes.modify_other_keys >= 2 || (modes.modify_other_keys == 1 && !known)) {
+    let strange = !(mods - KeyModifiers::SHIFT - KeyModifiers::ALT - KeyModifiers::CONTROL).is_empty();
+    // As xterm does, which keeps what has bytes of its own.
+    let other = match (modes.modify_other_keys, number) {
+        (0, _) => false,
+        (1, 13) => !(mods - KeyModifiers::ALT).is_empty(),
+        (1, 9) => (control && !shift) || strange,
+        (1, _) => strange,
+        (_, 9) => !mods.is_empty() && mods != KeyModifiers::SHIFT,
+        (_, 8) => mods != KeyModifiers::CONTROL,
+        _ => !mods.is_empty(),
+    };
+    if other {
         other_key(number, mods, out);
         return;
     }

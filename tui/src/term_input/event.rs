@@ -2,6 +2,8 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyEventState, KeyModifiers, MouseEvent};
 
+use super::latin;
+
 /// A key, with everything a terminal can say about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Key {
@@ -28,10 +30,47 @@ impl Key {
         Key::from(KeyEvent::new(code, modifiers))
     }
 
+    /// How it is called in a command: the character with the Shift that is held, and where that is no Latin one the one
+    /// in its place on a US keyboard. So commands are where they are, whatever the keyboard writes.
+    #[must_use]
+    pub fn command(&self) -> (KeyCode, KeyModifiers) {
+        let KeyCode::Char(c) = self.code else { return (self.code, self.modifiers) };
+        let shift = self.modifiers.contains(KeyModifiers::SHIFT);
+        let modifiers = self.modifiers - KeyModifiers::SHIFT;
+        let written = if shift { self.shifted.unwrap_or_else(|| upper(c)) } else { c };
+        if written.is_ascii() {
+            return (KeyCode::Char(written), modifiers);
+        }
+        let Some(place) = self.base.filter(char::is_ascii).or_else(|| latin::place(c)) else {
+            return (KeyCode::Char(written), modifiers);
+        };
+        let shift = shift || c.is_uppercase();
+        (KeyCode::Char(if shift { latin::shifted(place) } else { place }), modifiers)
+    }
+
+    /// The character it types, if it types one.
+    #[must_use]
+    pub fn typed(&self) -> Option<char> {
+        let KeyCode::Char(c) = self.code else { return None };
+        if !(self.modifiers - KeyModifiers::SHIFT).is_empty() {
+            return None;
+        }
+        let shift = self.modifiers.contains(KeyModifiers::SHIFT);
+        Some(if shift { self.shifted.unwrap_or_else(|| upper(c)) } else { c })
+    }
+
     /// Whether it went down (or repeats).
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.kind != KeyEventKind::Release
+    }
+}
+
+fn upper(c: char) -> char {
+    let mut upper = c.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(one), None) => one,
+        _ => c,
     }
 }
 
@@ -53,6 +92,8 @@ pub enum InputEvent {
     Paste(Vec<u8>),
     /// The window has got the keyboard, or lost it.
     Focus(bool),
+    /// A whole sequence that is not known here: the program may know it.
+    Unknown(Vec<u8>),
 }
 
 impl InputEvent {

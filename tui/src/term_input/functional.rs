@@ -15,7 +15,7 @@ pub(super) struct Form {
 }
 
 /// Keys written with a letter of their own or `~`.
-const LEGACY: [(KeyCode, u32, u8); 35] = [
+const LEGACY: [(KeyCode, u32, u8); 37] = [
     (KeyCode::Up, 1, b'A'),
     (KeyCode::Down, 1, b'B'),
     (KeyCode::Right, 1, b'C'),
@@ -51,10 +51,12 @@ const LEGACY: [(KeyCode, u32, u8); 35] = [
     (KeyCode::Menu, 29, b'~'),
     (KeyCode::F(17), 31, b'~'),
     (KeyCode::F(18), 32, b'~'),
+    (KeyCode::F(19), 33, b'~'),
+    (KeyCode::F(20), 34, b'~'),
 ];
 
 /// Keys that only kitty's protocol has, by number.
-const KITTY: [(u32, KeyCode); 32] = [
+const KITTY: [(u32, KeyCode); 34] = [
     (57358, KeyCode::CapsLock),
     (57359, KeyCode::ScrollLock),
     (57360, KeyCode::NumLock),
@@ -87,7 +89,12 @@ const KITTY: [(u32, KeyCode); 32] = [
     (57450, KeyCode::Modifier(ModifierKeyCode::RightSuper)),
     (57451, KeyCode::Modifier(ModifierKeyCode::RightHyper)),
     (57452, KeyCode::Modifier(ModifierKeyCode::RightMeta)),
+    (57453, KeyCode::Modifier(ModifierKeyCode::IsoLevel3Shift)),
+    (57454, KeyCode::Modifier(ModifierKeyCode::IsoLevel5Shift)),
 ];
+
+/// The numbers kitty keeps for keys without text, those it has not given yet included.
+pub(super) const KITTY_AREA: std::ops::RangeInclusive<u32> = 57344..=63743;
 
 /// The keypad: kitty's number, the key it is, and the letter it has after `ESC O` in the application's keypad mode.
 const KEYPAD: [(u32, KeyCode, u8); 28] = [
@@ -149,7 +156,7 @@ pub(super) fn kitty(code: KeyCode, keypad: bool) -> Option<Form> {
         // Not the letter R, which is that of a cursor position report.
         KeyCode::F(3) => return Some(Form { number: 13, letter: b'~' }),
         KeyCode::F(n @ 13..=35) => return Some(Form { number: 57376 - 13 + u32::from(n), letter: b'u' }),
-        KeyCode::Menu | KeyCode::KeypadBegin => {}
+        KeyCode::Menu => {}
         _ => {
             if let Some(form) = legacy(code) {
                 return Some(form);
@@ -165,8 +172,6 @@ pub(super) fn from_tilde(number: u32) -> Option<KeyCode> {
     match number {
         1 => return Some(KeyCode::Home),
         4 => return Some(KeyCode::End),
-        33 => return Some(KeyCode::F(19)),
-        34 => return Some(KeyCode::F(20)),
         _ => {}
     }
     LEGACY.iter().find(|entry| entry.2 == b'~' && entry.1 == number).map(|entry| entry.0)

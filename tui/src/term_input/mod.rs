@@ -6,10 +6,18 @@ mod encode;
 mod encode_table;
 mod event;
 mod functional;
+mod held;
+mod latin;
 mod mouse;
 mod parse;
+#[cfg(test)]
+mod parse_tests;
+#[cfg(test)]
+mod recorded;
+mod scan;
 
 pub use encode::{KeyModes, encode_key, kitty};
 pub use event::{InputEvent, Key};
+pub use held::Held;
 pub use mouse::{encode_mouse, takes_mouse};
 pub use parse::{Parser, Token, What};

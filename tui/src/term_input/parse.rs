@@ -2,18 +2,29 @@
 //!
 //! A token carries its own bytes, so that whoever only passes input on can do so unchanged, and still see its prefix
 //! key, and tell a person's keys from the terminal's answers to queries.
+//!
+//! Input arrives in pieces, over a slow link with pauses between them. Only an Escape by itself, or Escape and one
+//! letter, may be a key a person pressed: they are that when nothing follows for [`ESCAPE_TIME`]. Whatever else has
+//! begun waits for its end, for [`SEQUENCE_TIME`] and so many bytes, and is never taken for text before.
 
-use std::ops::Range;
+use std::time::{Duration, Instant};
 
-use super::{InputEvent, decode};
+use super::InputEvent;
+use super::scan::{self, Known, PASTE_END, Reach, pasted, sequence};
 
-/// The longest control sequence; what is longer is passed on as it is.
-const MAX_SEQUENCE: usize = 1024;
-/// The longest string (an answer with colours, a clipboard): longer ones are passed on in pieces.
-const MAX_STRING: usize = 64 * 1024;
-
-const PASTE_BEGIN: &[u8] = b"\x1b[200~";
-const PASTE_END: &[u8] = b"\x1b[201~";
+/// Escape by itself is told from the beginning of a sequence by what follows it within this time: longer than a
+/// terminal takes to write a sequence, shorter than a person notices.
+const ESCAPE_TIME: Duration = Duration::from_millis(15);
+/// What has begun as a sequence is given up so long after it began: longer than the slowest link holds its rest back.
+const SEQUENCE_TIME: Duration = Duration::from_secs(5);
+/// The rest of a sequence whose Escape was taken for the key is still recognised so long after it.
+const LATE_TIME: Duration = Duration::from_secs(2);
+/// A paste that has brought no more for so long may never end: its terminal forgot to, or the mark was lost.
+const PASTE_SILENCE: Duration = Duration::from_secs(1);
+/// Then a read of at most so many bytes is a person's key and not more of the paste, which comes in large pieces,
+const KEY_BYTES: usize = 32;
+/// if nothing came for so long before it, as it does on a line so slow that it brings a paste in small ones.
+const KEY_PAUSE: Duration = Duration::from_millis(200);
 
 /// What bytes of input are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,12 +35,14 @@ pub enum What {
     PasteBegin,
     /// Pasted bytes.
     Pasted,
-    /// The end of a paste.
+    /// The end of a paste. Without bytes: it was given up.
     PasteEnd,
     /// The terminal's answer to a query.
     Reply,
-    /// None of these.
-    Other,
+    /// A whole sequence, or a byte, that is none of these.
+    Unknown,
+    /// A part of a sequence whose rest has not come, or of one that something else broke off.
+    Broken,
 }
 
 /// A piece of input.
@@ -41,19 +54,30 @@ pub struct Token {
     pub what: What,
 }
 
-/// Cuts input into tokens. Holds at most one unfinished sequence.
+/// Cuts input into tokens. Holds at most one unfinished sequence. It has no clock: it is told the time.
 #[derive(Debug, Default)]
 pub struct Parser {
     buffer: Vec<u8>,
-    pasting: bool,
+    /// How many of the buffer's first bytes have been given out before, as a key that they were not after all.
+    given: usize,
+    /// When what the buffer begins with came, and when its last byte did.
+    came: Option<(Instant, Instant)>,
+    /// What was taken for a key because nothing followed it, and when.
+    late: Option<(Vec<u8>, Instant)>,
+    paste: Option<Paste>,
+    /// Cursor reports that were asked for and have not come.
+    reports: u32,
+    /// The terminal does not know kitty's protocol.
+    no_kitty: bool,
 }
 
-/// How far a sequence goes.
-enum Reach {
-    /// It ends here, and is that.
-    Whole(usize, What),
-    /// More bytes must come.
-    Partial,
+/// A paste that has not ended.
+#[derive(Clone, Copy, Debug)]
+struct Paste {
+    /// When it began or last brought more than a key does.
+    moved: Instant,
+    /// When anything came.
+    heard: Instant,
 }
 
 impl Parser {
@@ -64,209 +88,126 @@ impl Parser {
     }
 
     /// Takes what was read and gives every whole token.
-    pub fn feed(&mut self, bytes: &[u8], tokens: &mut Vec<Token>) {
+    pub fn feed(&mut self, bytes: &[u8], now: Instant, tokens: &mut Vec<Token>) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.hear(bytes, now, tokens);
+        if let Some((begun, at)) = self.late.take()
+            && now.saturating_duration_since(at) <= LATE_TIME
+            && scan::is_rest(&begun, bytes)
+        {
+            self.given = begun.len();
+            self.buffer = begun;
+        }
         self.buffer.extend_from_slice(bytes);
-        self.advance(false, tokens);
+        self.came = Some((self.came.map_or(now, |(first, _)| first), now));
+        self.advance(false, now, tokens);
     }
 
-    /// Whether a sequence is unfinished. If nothing follows for some 20 ms it was a person's Escape or Alt after all:
-    /// [`Parser::flush`].
+    /// Whether nothing has begun that more input could belong to: text is then only text.
     #[must_use]
-    pub fn is_partial(&self) -> bool {
-        !self.buffer.is_empty() && !self.pasting
+    pub fn is_idle(&self) -> bool {
+        self.buffer.is_empty() && self.paste.is_none() && self.late.is_none()
     }
 
     /// Whether what is unfinished is an Escape alone.
     #[must_use]
     pub fn is_escape(&self) -> bool {
-        !self.pasting && self.buffer == [0x1b]
+        self.paste.is_none() && self.buffer == [0x1b]
     }
 
-    /// Whether a paste is going on.
+    /// The program has asked where the cursor is: the next report that looks like a key is none.
+    pub fn expect_report(&mut self) {
+        self.reports = self.reports.saturating_add(1);
+    }
+
+    /// Whether the terminal knows kitty's protocol; it does unless this says otherwise.
+    pub fn set_kitty(&mut self, known: bool) {
+        self.no_kitty = !known;
+    }
+
+    fn known(&self) -> Known {
+        Known { report_due: self.reports > 0, kitty: !self.no_kitty }
+    }
+
+    /// When [`Parser::tick`] is due, if nothing comes before.
     #[must_use]
-    pub fn is_pasting(&self) -> bool {
-        self.pasting
+    pub fn deadline(&self) -> Option<Instant> {
+        let (first, last) = self.came?;
+        let ambiguous = self.paste.is_none() && self.given == 0 && scan::is_ambiguous(&self.buffer);
+        Some(if ambiguous { last + ESCAPE_TIME } else { first + SEQUENCE_TIME })
+    }
+
+    /// Time has passed: what has waited for long enough is given up.
+    pub fn tick(&mut self, now: Instant, tokens: &mut Vec<Token>) {
+        if self.deadline().is_some_and(|due| due <= now) {
+            self.flush(now, tokens);
+        }
     }
 
     /// Nothing more belongs to what is unfinished.
-    pub fn flush(&mut self, tokens: &mut Vec<Token>) {
-        self.advance(true, tokens);
+    pub fn flush(&mut self, now: Instant, tokens: &mut Vec<Token>) {
+        self.advance(true, now, tokens);
     }
 
-    fn advance(&mut self, last: bool, tokens: &mut Vec<Token>) {
+    /// Gives up a paste that has come to a stop when what comes is a key.
+    fn hear(&mut self, bytes: &[u8], now: Instant, tokens: &mut Vec<Token>) {
+        let Some(paste) = self.paste else { return };
+        let since = |at| now.saturating_duration_since(at);
+        let ends = self.buffer.iter().chain(bytes).copied().collect::<Vec<_>>();
+        let is_key = bytes.len() <= KEY_BYTES
+            && since(paste.moved) >= PASTE_SILENCE
+            && since(paste.heard) >= KEY_PAUSE
+            && !ends.windows(PASTE_END.len()).any(|window| window == PASTE_END);
+        if is_key {
+            self.flush(now, tokens);
+            self.paste = None;
+            tokens.push(Token { raw: Vec::new(), what: What::PasteEnd });
+        } else {
+            let moved = if bytes.len() > KEY_BYTES { now } else { paste.moved };
+            self.paste = Some(Paste { moved, heard: now });
+        }
+    }
+
+    fn advance(&mut self, last: bool, now: Instant, tokens: &mut Vec<Token>) {
         let mut at = 0;
         while at < self.buffer.len() {
             let rest = &self.buffer[at..];
-            let (len, what) = if self.pasting {
-                match pasted(rest) {
-                    Some(found) => found,
-                    None => break,
-                }
-            } else {
-                match sequence(rest) {
-                    Reach::Whole(len, what) => (len, what),
-                    Reach::Partial if last => alone(rest),
-                    Reach::Partial => break,
-                }
+            let reach = if self.paste.is_some() { pasted(rest) } else { sequence(rest, self.known()) };
+            let (len, what) = match reach {
+                Reach::Whole(len, what) => (len, what),
+                Reach::Partial if !last => break,
+                Reach::Partial if self.paste.is_some() => (rest.len(), What::Pasted),
+                Reach::Partial => match scan::alone(rest).filter(|_| self.given == 0) {
+                    Some((len, what)) => {
+                        if len == rest.len() {
+                            self.late = Some((rest.to_vec(), now));
+                        }
+                        (len, what)
+                    }
+                    None => (rest.len(), What::Broken),
+                },
             };
             match what {
-                What::PasteBegin => self.pasting = true,
-                What::PasteEnd => self.pasting = false,
+                What::PasteBegin => self.paste = Some(Paste { moved: now, heard: now }),
+                What::PasteEnd => self.paste = None,
                 _ => {}
             }
             let len = len.clamp(1, rest.len());
-            tokens.push(Token { raw: rest[..len].to_vec(), what });
+            let given = std::mem::take(&mut self.given).min(len);
+            let raw = rest[given..len].to_vec();
+            if what == What::Reply && scan::is_cursor_report(&rest[..len]) {
+                self.reports = self.reports.saturating_sub(1);
+            }
+            tokens.push(Token { raw, what });
             at += len;
         }
         self.buffer.drain(..at);
-    }
-}
-
-/// The next token within a paste; nothing where only the beginning of its end is there.
-fn pasted(bytes: &[u8]) -> Option<(usize, What)> {
-    if bytes.starts_with(PASTE_END) {
-        return Some((PASTE_END.len(), What::PasteEnd));
-    }
-    let end =
-        (0..bytes.len()).find(|at| PASTE_END.starts_with(&bytes[*at..bytes.len().min(at + PASTE_END.len())]));
-    match end {
-        Some(0) => None,
-        Some(at) => Some((at, What::Pasted)),
-        None => Some((bytes.len(), What::Pasted)),
-    }
-}
-
-/// An unfinished sequence that nothing follows: Escape, or Alt and the next byte.
-fn alone(bytes: &[u8]) -> (usize, What) {
-    match bytes {
-        [0x1b, next @ (b'[' | b'O' | b']' | b'P' | b'_' | b'^' | b'X')] => (2, decode::alt(*next)),
-        [0x1b] => (1, decode::escape()),
-        [0x1b, 0x1b] => (2, decode::alt(0x1b)),
-        _ => (bytes.len(), What::Other),
-    }
-}
-
-fn sequence(bytes: &[u8]) -> Reach {
-    match bytes {
-        [0x1b] => Reach::Partial,
-        [0x1b, b'[', ..] => csi(bytes, 2),
-        [0x1b, b'O', ..] => ss3(bytes),
-        [0x1b, b']' | b'P' | b'_' | b'^' | b'X', ..] => string(bytes),
-        // Alt with a key that is a sequence itself, as rxvt writes it.
-        [0x1b, 0x1b, b'[' | b'O', ..] => match sequence(&bytes[1..]) {
-            Reach::Whole(len, what) => Reach::Whole(len + 1, decode::with_alt(what)),
-            Reach::Partial => Reach::Partial,
-        },
-        [0x1b, 0x1b] => Reach::Partial,
-        [0x1b, rest @ ..] => character(rest, true),
-        _ => character(bytes, false),
-    }
-}
-
-/// One character, after an Escape where `alt`.
-fn character(bytes: &[u8], alt: bool) -> Reach {
-    let before = usize::from(alt);
-    let Some(&first) = bytes.first() else { return Reach::Partial };
-    let len = match first {
-        0x00..=0x7f => 1,
-        0xc2..=0xdf => 2,
-        0xe0..=0xef => 3,
-        0xf0..=0xf4 => 4,
-        _ => return Reach::Whole(before + 1, What::Other),
-    };
-    let have = &bytes[..len.min(bytes.len())];
-    match std::str::from_utf8(have).map(|text| text.chars().next()) {
-        Ok(Some(c)) => Reach::Whole(before + len, decode::character(c, alt)),
-        Err(error) if error.error_len().is_none() && have.len() < len => Reach::Partial,
-        _ => Reach::Whole(before + 1, What::Other),
-    }
-}
-
-/// `ESC O letter`.
-fn ss3(bytes: &[u8]) -> Reach {
-    match bytes.get(2) {
-        None => Reach::Partial,
-        Some(letter) => match decode::ss3(*letter) {
-            Some(what) => Reach::Whole(3, what),
-            // Alt and O, and then something else.
-            None => Reach::Whole(2, decode::alt(b'O')),
-        },
-    }
-}
-
-/// `CSI parameters intermediates final`, with the two forms that do not keep to it.
-fn csi(bytes: &[u8], start: usize) -> Reach {
-    match bytes.get(start) {
-        None => return Reach::Partial,
-        // The first mouse encoding: three bytes, or three characters, that may be anything.
-        Some(b'M') => return x10_mouse(bytes, start + 1),
-        // The Linux console's function keys.
-        Some(b'[') => {
-            let Some(letter) = bytes.get(start + 1) else { return Reach::Partial };
-            return Reach::Whole(start + 2, decode::console(*letter));
-        }
-        Some(_) => {}
-    }
-    for (at, byte) in bytes.iter().enumerate().skip(start).take(MAX_SEQUENCE) {
-        match byte {
-            0x20..=0x3f => {}
-            0x40..=0x7e => {
-                let len = at + 1;
-                let sequence = &bytes[..len];
-                if sequence == PASTE_BEGIN {
-                    return Reach::Whole(len, What::PasteBegin);
-                }
-                return Reach::Whole(len, decode::csi(&bytes[start..at], *byte));
-            }
-            // Not a sequence any more: what it was is passed on, and this byte begins anew.
-            _ => return Reach::Whole(at, What::Other),
-        }
-    }
-    if bytes.len() - start < MAX_SEQUENCE { Reach::Partial } else { Reach::Whole(bytes.len(), What::Other) }
-}
-
-fn x10_mouse(bytes: &[u8], start: usize) -> Reach {
-    // Characters where the program chose UTF-8: a lead byte is never a coordinate there, and without UTF-8 one that
-    // is followed by a continuation is rarer than somebody who uses 1005.
-    let mut at = start;
-    let mut numbers = [0u32; 3];
-    for number in &mut numbers {
-        match bytes.get(at..) {
-            Some([first @ 0xc2..=0xdf, second @ 0x80..=0xbf, ..]) => {
-                *number = u32::from(first & 0x1f) << 6 | u32::from(second & 0x3f);
-                at += 2;
-            }
-            Some([byte, ..]) => {
-                *number = u32::from(*byte);
-                at += 1;
-            }
-            _ => return Reach::Partial,
-        }
-    }
-    Reach::Whole(at, decode::x10_mouse(numbers))
-}
-
-/// `ESC ] … ST` and its like: only a terminal's answers look so.
-fn string(bytes: &[u8]) -> Reach {
-    let body: Range<usize> = 2..bytes.len().min(MAX_STRING);
-    for at in body {
-        match bytes[at] {
-            0x07 => return Reach::Whole(at + 1, What::Reply),
-            0x1b => {
-                return match bytes.get(at + 1) {
-                    None => Reach::Partial,
-                    Some(b'\\') => Reach::Whole(at + 2, What::Reply),
-                    // Broken off by another sequence.
-                    Some(_) => Reach::Whole(at, broken(bytes, at)),
-                };
-            }
+        match &mut self.came {
+            came if self.buffer.is_empty() => *came = None,
+            Some((first, _)) if at > 0 => *first = now,
             _ => {}
         }
     }
-    if bytes.len() < MAX_STRING { Reach::Partial } else { Reach::Whole(bytes.len(), What::Reply) }
-}
-
-/// A string that another sequence broke off: where it is only its first two bytes, somebody pressed Alt.
-fn broken(bytes: &[u8], at: usize) -> What {
-    if at == 2 { decode::alt(bytes[1]) } else { What::Other }
 }

@@ -14,9 +14,6 @@ use super::signals::{Signal, Signals};
 use super::{TerminalError, Tty};
 use crate::term_input::{InputEvent, Parser, Token, What};
 
-/// Escape by itself is told from the beginning of a sequence by what follows it within this time: longer than a
-/// terminal takes to write a sequence, shorter than a person notices.
-const ESCAPE_TIME: Duration = Duration::from_millis(15);
 /// The longest paste that is kept; one byte more is enough for whoever refuses it to see that it is too long.
 const MAX_PASTE: usize = 4 * 1024 * 1024;
 /// Read at once: a fast typist's key, or a good part of a paste.
@@ -41,7 +38,8 @@ pub struct Inputs<'a> {
     tokens: Vec<Token>,
     ready: VecDeque<TermInput>,
     paste: Option<Vec<u8>>,
-    escape: Pin<Box<Sleep>>,
+    /// Until what has begun is given up.
+    waits: Pin<Box<Sleep>>,
     buffer: Box<[u8]>,
 }
 
@@ -58,7 +56,7 @@ impl Inputs<'_> {
             tokens: Vec::new(),
             ready: VecDeque::new(),
             paste: None,
-            escape: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            waits: Box::pin(tokio::time::sleep(Duration::ZERO)),
             buffer: vec![0; READ].into_boxed_slice(),
         })
     }
@@ -75,11 +73,15 @@ impl Inputs<'_> {
                     }
                 }
                 What::PasteEnd => {
-                    let paste = self.paste.take().unwrap_or_default();
-                    self.ready.push_back(TermInput::Event(InputEvent::Paste(paste)));
+                    if let Some(paste) = self.paste.take() {
+                        self.ready.push_back(TermInput::Event(InputEvent::Paste(paste)));
+                    }
                 }
-                // Answers to queries nobody made here, and what no key makes.
-                What::Reply | What::Other => {}
+                What::Unknown => {
+                    self.ready.push_back(TermInput::Event(InputEvent::Unknown(token.raw)));
+                }
+                // Answers to queries nobody made here, and parts of what nobody knows.
+                What::Reply | What::Broken => {}
             }
         }
     }
@@ -107,18 +109,19 @@ impl Stream for Inputs<'_> {
             }
             match this.tty.poll_read(cx, &mut this.buffer) {
                 Poll::Ready(Ok(n)) if n > 0 => {
-                    this.parser.feed(this.buffer.get(..n).unwrap_or_default(), &mut this.tokens);
+                    let read = this.buffer.get(..n).unwrap_or_default();
+                    this.parser.feed(read, std::time::Instant::now(), &mut this.tokens);
                     // Else the timer would wake us after each key for nothing.
-                    if this.parser.is_partial() {
-                        this.escape.as_mut().reset(Instant::now() + ESCAPE_TIME);
+                    if let Some(due) = this.parser.deadline() {
+                        this.waits.as_mut().reset(Instant::from_std(due));
                     }
                 }
                 Poll::Ready(_) => return Poll::Ready(None),
                 Poll::Pending => {
-                    if !this.parser.is_partial() || this.escape.as_mut().poll(cx).is_pending() {
+                    if this.parser.deadline().is_none() || this.waits.as_mut().poll(cx).is_pending() {
                         return Poll::Pending;
                     }
-                    this.parser.flush(&mut this.tokens);
+                    this.parser.flush(std::time::Instant::now(), &mut this.tokens);
                 }
             }
             this.take_tokens();

@@ -12,7 +12,7 @@ use ratatui::Terminal;
 
 use super::signals::stop_self;
 use super::{Outlet, ScreenBackend, TerminalError, Tty, install_panic_hook};
-use crate::panes::HostColors;
+use crate::panes::{HostColors, OuterKeys};
 
 /// Title kept, alternate screen, kitty's keyboard flags on top of what they were, bracketed paste, focus, the mouse's
 /// buttons and drags.
@@ -83,12 +83,14 @@ impl Screen {
         self.tty.set_undo(&undo);
     }
 
-    /// Reports keys with these kitty keyboard flags.
+    /// Writes keys like that.
     ///
     /// # Errors
     /// The terminal is gone.
-    pub fn keyboard_flags(&self, flags: u8) -> io::Result<()> {
-        self.outlet.tell(|told| told.keyboard = Some(format!("\x1b[={flags};1u").into_bytes()))
+    pub fn keyboard(&self, keys: OuterKeys) -> io::Result<()> {
+        let keypad = if keys.keypad { '=' } else { '>' };
+        let sequence = format!("\x1b[={};1u\x1b[>4;{}m\x1b{keypad}", keys.kitty, keys.modify_other_keys);
+        self.outlet.tell(|told| told.keyboard = Some(sequence.into_bytes()))
     }
 
     /// Reports (no) motion of the mouse without a button.

@@ -53,7 +53,7 @@ impl App {
             InputEvent::Focus(_) => self.give_panes(event),
             _ if self.model.screen == Screen::Panes && self.model.layer.is_none() => self.give_panes(event),
             InputEvent::Key(key) if key.is_down() => self.event(Event::Key(Key::from(&key))),
-            InputEvent::Key(_) => {}
+            InputEvent::Key(_) | InputEvent::Unknown(_) => {}
             InputEvent::Paste(bytes) => {
                 self.event(Event::Paste(String::from_utf8_lossy(&bytes).into_owned()));
             }

@@ -54,8 +54,8 @@ pub enum TerminalCommand {
     Copy(String),
     /// Ring the bell.
     Bell,
-    /// Report keys with these kitty keyboard flags.
-    KeyboardFlags(u8),
+    /// Write keys like that.
+    Keyboard(panes::OuterKeys),
     /// (Do not) report the mouse's motion without a button.
     MouseMotion(bool),
     /// Show the cursor like that.
@@ -343,8 +343,8 @@ impl App {
                 panes::Effect::Attach(command) => self.ask(ToServer::Attach(command)),
                 panes::Effect::Copy(text) => self.outgoing.push(terminal(TerminalCommand::Copy(text))),
                 panes::Effect::Bell => self.outgoing.push(terminal(TerminalCommand::Bell)),
-                panes::Effect::KeyboardFlags(flags) => {
-                    self.outgoing.push(terminal(TerminalCommand::KeyboardFlags(flags)));
+                panes::Effect::Keyboard(keys) => {
+                    self.outgoing.push(terminal(TerminalCommand::Keyboard(keys)));
                 }
                 panes::Effect::MouseMotion(on) => {
                     self.outgoing.push(terminal(TerminalCommand::MouseMotion(on)));

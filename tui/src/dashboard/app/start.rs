@@ -101,7 +101,7 @@ fn obey(screen: &Screen, command: TerminalCommand) -> std::io::Result<()> {
     match command {
         TerminalCommand::Copy(text) => screen.copy(&text).map(drop),
         TerminalCommand::Bell => screen.bell(),
-        TerminalCommand::KeyboardFlags(flags) => screen.keyboard_flags(flags),
+        TerminalCommand::Keyboard(keys) => screen.keyboard(keys),
         TerminalCommand::MouseMotion(on) => screen.mouse_motion(on),
         TerminalCommand::CursorShape(shape) => screen.cursor_style(shape),
         TerminalCommand::Suspend => screen.suspend(),
