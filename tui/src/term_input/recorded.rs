@@ -32,6 +32,8 @@ const OTHERWISE: &[(&str, &str, &str)] = &[
     ("urxvt", "ctrl+shift+F3", r"\x1b[25;5~"),
     ("urxvt", "ctrl+shift+F4", r"\x1b[26;5~"),
     ("urxvt", "ctrl+shift+F5", r"\x1b[28;5~"),
+    // Alt as the eighth bit, which the byte that came with Ctrl in a sequence has no more.
+    ("xterm", "ctrl+alt+space", r"\x1b\x00"),
     // St has no modifiers for End.
     ("st", "alt+End", r"\x1b[F"),
     ("st", "alt+shift+End", r"\x1b[F"),
