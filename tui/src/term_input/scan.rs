@@ -69,13 +69,13 @@ pub(super) fn is_rest(begun: &[u8], rest: &[u8]) -> bool {
     let introducer = |len: usize| whole.get(len..).unwrap_or_default();
     match whole.get(..2) {
         _ if rest.len() < 2 => false,
-        Some(b"\x1b[") => match introducer(2) {
-            [b'<' | b'?' | b'>', b'0'..=b'9', ..] => true,
-            [b'0'..=b'9', b'0'..=b'9' | b';' | b':' | b'~' | b'^' | b'@' | b'$', ..] => true,
-            [b'0'..=b'9', b'A'..=b'Z' | b'a'..=b'z'] => true,
-            [b'A'..=b'D' | b'F' | b'H' | b'Z'] => true,
-            _ => false,
-        },
+        Some(b"\x1b[") => matches!(
+            introducer(2),
+            [b'<' | b'?' | b'>', b'0'..=b'9', ..]
+                | [b'0'..=b'9', b'0'..=b'9' | b';' | b':' | b'~' | b'^' | b'@' | b'$', ..]
+                | [b'0'..=b'9', b'A'..=b'Z' | b'a'..=b'z']
+                | [b'A'..=b'D' | b'F' | b'H' | b'Z']
+        ),
         Some(b"\x1b]") => matches!(introducer(2), [b'0'..=b'9', b'0'..=b'9' | b';', ..]),
         Some(b"\x1bP") => matches!(introducer(2), [b'0' | b'1', b'$' | b'+', ..] | [b'>' | b'!', b'|', ..]),
         Some(b"\x1b_") => matches!(introducer(2), [b'G', ..]),
@@ -206,14 +206,14 @@ fn x10_mouse(bytes: &[u8], start: usize) -> Reach {
 
 /// `ESC ] … ST` and its like: a terminal's answers. What no answer begins with is Alt and a character.
 fn string(bytes: &[u8]) -> Reach {
-    let answers = match (bytes[1], bytes.get(2)) {
-        (_, None) => return Reach::Partial,
-        // Colours and the like begin with a number, titles with a letter.
-        (b']', Some(b'0'..=b'9' | b'L' | b'l' | b'I')) => true,
-        (b'P', Some(b'0'..=b'9' | b'>' | b'!' | b'$' | b'+' | b'=' | b'?')) => true,
-        (b'_', Some(b'G')) => true,
-        _ => false,
-    };
+    let Some(first) = bytes.get(2) else { return Reach::Partial };
+    // Colours and the like begin with a number, titles with a letter.
+    let answers = matches!(
+        (bytes[1], first),
+        (b']', b'0'..=b'9' | b'L' | b'l' | b'I')
+            | (b'P', b'0'..=b'9' | b'>' | b'!' | b'$' | b'+' | b'=' | b'?')
+            | (b'_', b'G')
+    );
     if !answers {
         return Reach::Whole(2, decode::alt(bytes[1]));
     }
