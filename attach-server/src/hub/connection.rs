@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::bell::Bell;
-use super::link::Link;
 use super::outlet::{Framing, Io, Outlet, SendError, Sent};
+use super::pacing::Pacing;
 use super::scheduler::Scheduler;
 use super::terminal::{Served, Terminal};
 use super::ws::{self, Decoder, Opcode};
@@ -84,7 +84,7 @@ pub(super) struct Connection {
 
 pub(super) struct State {
     outlet: Outlet,
-    link: Link,
+    pacing: Pacing,
     scheduler: Scheduler,
     pub(super) channels: HashMap<u32, Channel>,
     /// What the client calls itself, once it has said `hello`.
@@ -104,7 +104,7 @@ impl Connection {
     pub(super) fn new(id: u64, kind: Kind, grant: Grant, hub: Weak<Hub>, io: Box<dyn Io>) -> Rc<Connection> {
         let state = State {
             outlet: Outlet::new(io, Framing::WebSocket),
-            link: Link::new(),
+            pacing: Pacing::new(Instant::now()),
             scheduler: Scheduler::default(),
             channels: HashMap::new(),
             name: None,
@@ -127,14 +127,15 @@ impl Connection {
     /// Output that has just arrived, for a channel that has everything before it: written at once if the socket is idle
     /// and the link has room. Says whether it was; if not, the channel's turn comes later.
     pub(super) fn output_now(&self, channel: u32, offset: u64, payload: &[u8], now: Instant) -> bool {
-        let state = self.state.borrow();
+        let mut state = self.state.borrow_mut();
         if !state.outlet.is_idle() || state.closing.is_some() {
             return false;
         }
         let fits = payload.len() <= SMALL
             || matches!(self.kind, Kind::Tty(_))
-            || state.link.bulk_room() >= payload.len() as u64;
+            || state.pacing.bulk_room() >= payload.len() as u64;
         if !fits {
+            state.pacing.bulk_waits();
             return false;
         }
         drop(state);
@@ -160,9 +161,16 @@ impl Connection {
         let mut state = self.state.borrow_mut();
         let sent = match self.kind {
             Kind::Attach => {
-                state.link.sent((a.len() + b.len()) as u64, now);
                 let header = Header::new(kind, flags, ChannelId(channel), offset);
-                state.outlet.frame(&header, a, b)
+                state.pacing.sent((header.as_bytes().len() + a.len() + b.len()) as u64, now);
+                let sent = state.outlet.frame(&header, a, b);
+                if let Some(mark) = state.pacing.mark(now) {
+                    self.after(&mut state, sent);
+                    let ping = Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &mark);
+                    state.outlet.send_later(&ping)
+                } else {
+                    sent
+                }
             }
             Kind::Tty(_) => state.outlet.message(Opcode::Binary, a, b),
         };
@@ -240,17 +248,12 @@ impl Connection {
         self.state.borrow_mut().scheduler.typed(channel, now);
     }
 
-    /// The client has processed so many bytes.
-    pub(super) fn acked(&self, bytes: u64, now: Instant) {
-        self.state.borrow_mut().link.acked(bytes, now);
+    /// The client has answered a ping.
+    pub(super) fn answered(&self, payload: &[u8], now: Instant) {
+        self.state.borrow_mut().pacing.answered(payload, now);
     }
 
-    /// So many bytes will never be acknowledged.
-    pub(super) fn forget(&self, bytes: u64) {
-        self.state.borrow_mut().link.forget(bytes);
-    }
-
-    /// Whether its output is measured by acknowledgements.
+    /// Whether it says how far it has processed its output.
     pub(super) fn acknowledges(&self) -> bool {
         self.kind == Kind::Attach
     }
@@ -284,11 +287,21 @@ impl Connection {
                 }
                 let Some(turn) = state.scheduler.turn(now) else { return };
                 let room = match self.kind {
-                    Kind::Attach if !turn.interactive => state.link.bulk_room(),
+                    Kind::Attach if !turn.interactive => state.pacing.bulk_room(),
                     _ => u64::MAX,
                 };
-                // Acknowledgements make room, and come through here again.
+                // Answered marks make room, and come through here again.
                 if room == 0 {
+                    state.pacing.bulk_waits();
+                    if state.pacing.is_ignored(now) {
+                        let close = (CloseCode::TimedOut.code(), "a ping was not answered");
+                        state.closing.get_or_insert(close);
+                    }
+                    if let Some(mark) = state.pacing.mark(now) {
+                        let ping = Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &mark);
+                        let sent = state.outlet.send(&ping);
+                        self.after(&mut state, sent);
+                    }
                     return;
                 }
                 if budget == 0 {
@@ -300,7 +313,7 @@ impl Connection {
                     continue;
                 };
                 let (terminal, viewer) = (terminal.clone(), *viewer);
-                let size = state.link.frame_size(MAX_PAYLOAD).min(turn.bytes);
+                let size = state.pacing.frame_size(MAX_PAYLOAD).min(turn.bytes);
                 (turn, terminal, viewer, size)
             };
             match terminal.serve(viewer, size, now) {

@@ -8,7 +8,7 @@
 //!
 //! - `connection`: a client's WebSocket; `protocol` what it may say, `tty` the simple form of it.
 //! - `terminal`: who looks at a terminal, and how its bytes reach them; `upstream`: the way to its keeper.
-//! - `outlet`, `ws`, `bell`: bytes on a socket, and waking its task. `scheduler`, `link`: in which order, and how many at once.
+//! - `outlet`, `ws`, `bell`: bytes on a socket, and waking its task. `scheduler`, `pacing`: in which order, and how many at once.
 //! - `size`: whose size counts. `recorder`: everything on disk.
 //! - `metrics`: what is counted. `directory`: the rest of the server, as seen from here.
 
@@ -17,12 +17,14 @@ mod connection;
 mod directory;
 #[cfg(test)]
 mod documented;
-mod link;
 mod metrics;
 mod outlet;
+mod pacing;
 mod protocol;
 mod recorder;
 mod scheduler;
+#[cfg(test)]
+mod simulated;
 mod size;
 mod terminal;
 mod tty;

@@ -93,7 +93,10 @@ fn on_connection(connection: &Connection, frame: &Frame<'_>) -> Result<(), Close
             connection.small_frame(&pong);
             Ok(())
         }
-        FrameType::Pong => Ok(()),
+        FrameType::Pong => {
+            connection.answered(frame.payload, Instant::now());
+            Ok(())
+        }
         FrameType::Control => match parse(connection, frame)? {
             ClientMessage::Call { .. } | ClientMessage::Typing => {
                 let error = WireError::new(ErrorCode::NotAllowed, "that is for keepers; use the REST API");

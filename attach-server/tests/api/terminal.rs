@@ -2,7 +2,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use lap_platform::client::attach::{
     AttachClient, ChannelEvent, ChannelSpec, Command, Credentials, Endpoint, Event, new_channel,
 };
-use lap_wire::control::Mode;
+use lap_wire::control::{Mode, Size};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -322,6 +322,68 @@ async fn the_last_bytes_are_acknowledged_though_nothing_follows() {
     };
     timeout(PATIENCE, acknowledged).await.expect("what was processed is acknowledged");
     drop(reading);
+    api.delete(&format!("{AGENTS}/{agent}")).await;
+}
+
+/// Reads events of a channel until one is what is waited for.
+async fn until_event<T>(client: &mut AttachClient, mut wanted: impl FnMut(ChannelEvent) -> Option<T>) -> T {
+    let reading = async {
+        loop {
+            if let Event::Channel(channel, event) = client.next().await {
+                if let ChannelEvent::Output { offset, bytes } = &event {
+                    let offset = offset + bytes.len() as u64;
+                    client.command(Command::Processed { channel, offset }).unwrap();
+                }
+                if let Some(found) = wanted(event) {
+                    return found;
+                }
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await.expect("what was waited for")
+}
+
+/// A wall of colours is a snapshot far larger than what may be in flight at first: it comes all the same, to somebody
+/// who only looks.
+#[tokio::test]
+async fn a_screen_of_nine_thousand_colours_comes_whole_with_no_key_pressed() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let id = api.ready_session(&agent).await;
+    let endpoint = || Endpoint {
+        url: api.url.clone(),
+        socket: None,
+        credentials: Credentials::Bearer(KEY.into()),
+        same_machine: false,
+    };
+    let size = Some(Size { cols: 180, rows: 50 });
+    let mut painter = AttachClient::to("painter", endpoint());
+    let channel = new_channel();
+    let spec = ChannelSpec { size, ..ChannelSpec::new(&id, Mode::Interact) };
+    painter.command(Command::Open { channel, spec }).unwrap();
+    let paint = "awk 'BEGIN { for (i = 0; i < 8500; i++) printf \"\\033[38;2;%d;%d;%d;48;2;%d;%d;%dm#\", \
+        i % 251, i % 241, i % 239, i % 233, i % 229, i % 227 }'; echo; echo painted-$((40+2)); sleep 1000\r";
+    painter.command(Command::Input { channel, bytes: paint.into(), reply: false }).unwrap();
+    let mut tail = Vec::new();
+    until_event(&mut painter, |event| {
+        if let ChannelEvent::Output { bytes, .. } = event {
+            tail.extend_from_slice(&bytes);
+            tail.drain(..tail.len().saturating_sub(8 * 1024));
+        }
+        tail.windows(10).any(|window| window == b"painted-42").then_some(())
+    })
+    .await;
+
+    let mut watcher = AttachClient::to("watcher", endpoint());
+    let spec = ChannelSpec::new(&id, Mode::View);
+    watcher.command(Command::Open { channel: new_channel(), spec }).unwrap();
+    let screen = until_event(&mut watcher, |event| match event {
+        ChannelEvent::Snapshot { bytes, .. } => Some(bytes),
+        _ => None,
+    })
+    .await;
+    assert!(screen.len() > 150_000, "{} bytes", screen.len());
+    until_event(&mut watcher, |event| matches!(event, ChannelEvent::Ready).then_some(())).await;
     api.delete(&format!("{AGENTS}/{agent}")).await;
 }
 

@@ -372,6 +372,7 @@ impl Client {
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
                     return Event::Close(1006);
                 }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("nothing came: {error}"),
             }
         }

@@ -297,13 +297,10 @@ impl Terminal {
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
         let Some(viewer) = state.viewers.iter_mut().find(|v| v.id == id) else { return };
-        let before = viewer.unacknowledged();
         viewer.cursor.ack(offset);
         if offset >= viewer.snapshot_unacked.1 {
             viewer.snapshot_unacked.0 = 0;
         }
-        let freed = before.saturating_sub(viewer.unacknowledged());
-        viewer.connection.acked(freed, now);
         if viewer.can_go_on() && viewer.cursor.next_offset() < state.flow.ring.end() {
             viewer.connection.wake(viewer.channel, now);
         }

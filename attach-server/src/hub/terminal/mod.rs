@@ -213,7 +213,6 @@ impl Terminal {
             let state = &mut *state;
             let Some(at) = state.viewers.iter().position(|v| v.id == id) else { return };
             let viewer = state.viewers.remove(at);
-            viewer.connection.forget(viewer.unacknowledged());
             if let (Some(input), Some(upstream)) = (&viewer.input, &state.upstream) {
                 upstream.close(input.channel);
             }

@@ -81,6 +81,9 @@ pub(super) struct Channel {
     snapshot: Option<BytesMut>,
     processed: u64,
     acked: u64,
+    /// The offset of a snapshot that the caller was given and that is not acknowledged: also where that offset was
+    /// acknowledged before, as output or by opening there.
+    snapshot_unacked: Option<u64>,
     ack_due: Option<Instant>,
     input: Unacknowledged,
     /// Wire offset of an input byte minus its offset in `input`: not 0 once a keeper has forgotten our stream.
@@ -102,6 +105,7 @@ impl Channel {
             snapshot: None,
             processed: 0,
             acked: 0,
+            snapshot_unacked: None,
             ack_due: None,
             input: Unacknowledged::new(),
             input_shift: 0,
@@ -197,7 +201,7 @@ impl Channel {
         let Some(place) = self.place else { return };
         self.processed = self.processed.max(offset.min(place.offset));
         let behind = self.processed - self.acked;
-        if self.state != State::Open || behind == 0 {
+        if self.state != State::Open || (behind == 0 && !self.owes_snapshot()) {
             return;
         }
         let window = if self.spec.window == 0 { DEFAULT_WINDOW } else { self.spec.window };
@@ -280,6 +284,7 @@ impl Channel {
         };
         place.whole = true;
         place.offset = offset;
+        self.snapshot_unacked = Some(offset);
         out.event(self.id, ChannelEvent::Snapshot { offset, bytes: whole });
         Ok(())
     }
@@ -379,6 +384,7 @@ impl Channel {
         self.place = Some(place);
         self.snapshot = None;
         (self.processed, self.acked, self.ack_due) = (place.offset, place.offset, None);
+        self.snapshot_unacked = None;
         self.resume_input(same_life, input_offset, out);
     }
 
@@ -422,10 +428,16 @@ impl Channel {
         }
     }
 
+    /// Whether the caller has processed a snapshot that the server has not been told of.
+    fn owes_snapshot(&self) -> bool {
+        self.snapshot_unacked.is_some_and(|offset| self.processed >= offset)
+    }
+
     fn send_ack(&mut self, out: &mut Out<'_>) {
         self.ack_due = None;
-        if self.processed > self.acked {
+        if self.processed > self.acked || self.owes_snapshot() {
             self.acked = self.processed;
+            self.snapshot_unacked = self.snapshot_unacked.filter(|offset| *offset > self.processed);
             out.frame(&Frame::new(FrameType::Ack, self.id, self.acked, &[]));
         }
     }

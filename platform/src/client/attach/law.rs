@@ -468,6 +468,34 @@ fn a_caller_that_takes_nothing_is_sent_one_window_at_most() {
 }
 
 #[test]
+fn a_snapshot_is_acknowledged_also_where_the_channel_opened_at_its_offset() {
+    let mut world = World::new();
+    world.terminal.print(100);
+    let acks = |world: &World| {
+        let sent = world.up.iter().map(|message| Frame::decode(message).unwrap().unwrap());
+        sent.filter(|frame| frame.kind == FrameType::Ack).map(|frame| frame.offset).collect::<Vec<_>>()
+    };
+    world.wait();
+    world.up(usize::MAX);
+    world.down(usize::MAX);
+    // Opened at 100, where the snapshot stands: nothing is processed before the caller says so.
+    assert!(acks(&world).is_empty());
+    world.look(usize::MAX);
+    world.wait();
+    assert_eq!(acks(&world), [100]);
+    // Once, and again for the next one at the same place.
+    world.up(usize::MAX);
+    let snapshot = Command::Snapshot { channel: CHANNEL, scrollback: 0 };
+    world.core.command(snapshot, world.now).unwrap();
+    world.flush();
+    world.up(usize::MAX);
+    world.down(usize::MAX);
+    world.look(usize::MAX);
+    world.wait();
+    assert_eq!(acks(&world), [100]);
+}
+
+#[test]
 fn input_beyond_the_bound_is_refused_whole() {
     let mut world = World::new();
     let input = |n: usize| Command::Input { channel: CHANNEL, bytes: vec![b'x'; n].into(), reply: false };
