@@ -117,10 +117,6 @@ impl Keeper {
             return Err(WireError::new(ErrorCode::Invalid, message));
         }
         let seat = self.take_seat(key, (id, channel), newcomer(&open, allowed.as_deref())?)?;
-        if seat.is_some() {
-            // Before it is told the terminal's size.
-            self.decide(key, now);
-        }
         let wish = Wish {
             stream: open.stream,
             mode: open.mode,
@@ -132,10 +128,14 @@ impl Keeper {
             visible: open.visible,
             input: open.input,
         };
-        // Making room for its seat may have ended its own connection.
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        connection.channels.insert(channel, Channel::Program(Box::new(Reader::new(key, wish, now))));
+        if seat.is_some() {
+            // Before it is told the terminal's size. That may find its own connection broken, which ends it.
+            self.decide(key, now);
+        }
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         let Some(program) = self.programs.get_mut(&key) else { return Ok(()) };
-        connection.channels.insert(channel, Channel::Program(Box::new(Reader::new(key, wish, now))));
         connection.schedule(channel, false);
         program.attached.push((id, channel));
         program.forget_front();
