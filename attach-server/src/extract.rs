@@ -19,27 +19,44 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::error::{ApiError, Kind};
 use crate::openapi::IGNORED_FIELDS;
-use crate::schema;
+use crate::schema::{self, Pruned};
 use crate::state::AppState;
 
 /// The longest a body may take to arrive: 1 MiB over a bad mobile link.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request's JSON body of the right shape. Whether its values make sense is for [`Body::judged`].
+/// A request's JSON body, as far as it can be read: what is wrong with it is told by [`Body::judged`], all at once.
 #[derive(Debug)]
 pub(crate) struct Body<T> {
     value: T,
-    limits: Vec<FieldError>,
+    /// Parts that could not be read and are not in the value.
+    unfit: Vec<FieldError>,
+    /// Parts beyond the document's limits.
+    beyond: Vec<FieldError>,
+    pruned: Pruned,
 }
 
 impl<T> Body<T> {
-    /// The value, if it passes this judgement and keeps to the limits the document states.
-    pub(crate) fn judged(self, judge: impl FnOnce(&T) -> Result<(), Vec<FieldError>>) -> Result<T, ApiError> {
-        judge(&self.value).map_err(ApiError::invalid)?;
-        if self.limits.is_empty() { Ok(self.value) } else { Err(ApiError::invalid(self.limits)) }
+    fn of(value: T) -> Body<T> {
+        Body { value, unfit: Vec::new(), beyond: Vec::new(), pruned: Pruned::default() }
     }
 
-    /// What was sent, not yet judged.
+    /// The value, if all of it could be read, it passes this judgement and keeps to the limits the document states.
+    pub(crate) fn judged(self, judge: impl FnOnce(&T) -> Result<(), Vec<FieldError>>) -> Result<T, ApiError> {
+        let Body { value, unfit: mut faults, beyond, pruned } = self;
+        let judged = judge(&value).err().unwrap_or_default();
+        faults.extend(judged.into_iter().map(|fault| FieldError { path: pruned.original(fault.path), ..fault }));
+        // The judgement says more of the same place.
+        let told = faults.len();
+        for fault in beyond {
+            if !faults.iter().take(told).any(|known| known.path == fault.path) {
+                faults.push(fault);
+            }
+        }
+        if faults.is_empty() { Ok(value) } else { Err(ApiError::invalid(faults)) }
+    }
+
+    /// What was sent, not yet judged, without what could not be read.
     pub(crate) fn unjudged(&self) -> &T {
         &self.value
     }
@@ -83,7 +100,7 @@ impl<T: RequestBody + Default> FromRequest<AppState> for OptionalBody<T> {
         let (parts, body) = request.into_parts();
         let bytes = read_within(&parts.headers, body, T::WITH_ATTACHMENTS, state).await?;
         if bytes.is_empty() || bytes.trim_ascii() == b"null" {
-            return Ok(OptionalBody(Body { value: T::default(), limits: Vec::new() }));
+            return Ok(OptionalBody(Body::of(T::default())));
         }
         parse(&parts.headers, &bytes, state).map(OptionalBody)
     }
@@ -149,18 +166,18 @@ fn parse<T: RequestBody>(headers: &HeaderMap, bytes: &[u8], state: &AppState) ->
     }
     let mut value: Value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::new(Kind::Invalid, format!("the body is not JSON: {error}")))?;
-    let validator = state.schemas().body::<T>().map_err(ApiError::internal)?;
-    let findings = schema::check(&validator, &value);
-    if findings.structural {
-        return Err(ApiError::invalid(findings.faults));
-    }
+    let findings =
+        state.schemas().check_body::<T>(&value).map_err(|fault| ApiError::invalid(vec![fault]))?;
     if let Value::Object(fields) = &mut value {
         fields.retain(|name, _| !IGNORED_FIELDS.contains(&name.as_str()));
     }
+    let pruned = findings.prune(&mut value);
     match serde_path_to_error::deserialize(value) {
-        Ok(value) => Ok(Body { value, limits: findings.faults }),
-        Err(_) if !findings.faults.is_empty() => Err(ApiError::invalid(findings.faults)),
-        Err(error) => Err(ApiError::invalid(vec![unreadable(&error)])),
+        Ok(value) => Ok(Body { value, unfit: findings.unfit, beyond: findings.beyond, pruned }),
+        Err(error) => {
+            let faults = findings.into_faults();
+            Err(ApiError::invalid(if faults.is_empty() { vec![unreadable(&error)] } else { faults }))
+        }
     }
 }
 
@@ -174,7 +191,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What the schema let pass and the type cannot hold: a number written `1.0` or beyond 64 bits.
+/// What the document let pass and the type cannot hold: a fault of one of both.
 fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
     use serde_path_to_error::Segment;
     let name = |segment: &Segment| match segment {
@@ -182,8 +199,9 @@ fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldErr
         Segment::Map { key } => Some(key.clone()),
         Segment::Enum { .. } | Segment::Unknown => None,
     };
+    tracing::warn!(error = %error.inner(), path = %error.path(), "a request fits the document and not its type");
     let path = error.path().iter().filter_map(name).collect();
-    FieldError { code: INVALID_TYPE.to_owned(), path, message: error.inner().to_string() }
+    FieldError { code: INVALID_TYPE.to_owned(), path, message: "cannot be read".to_owned() }
 }
 
 /// A request's query.
@@ -206,8 +224,10 @@ impl<T: DeserializeOwned + IntoParams + 'static> FromRequestParts<AppState> for 
             fields.insert(name, value);
         }
         let value = Value::Object(fields);
-        let validator = state.schemas().query::<T>().map_err(ApiError::internal)?;
-        faults.extend(schema::check(&validator, &value).faults);
+        match state.schemas().check_query::<T>(&value) {
+            Ok(findings) => faults.extend(findings.into_faults()),
+            Err(fault) => faults.push(fault),
+        }
         if !faults.is_empty() {
             return Err(ApiError::invalid(faults));
         }
@@ -238,6 +258,10 @@ fn typed<T: IntoParams>(name: &str, text: String) -> Value {
         let plain = text.strip_prefix('-').unwrap_or(&text).bytes().all(|b| b.is_ascii_digit());
         return match text.parse::<i64>() {
             Ok(number) if plain => number.into(),
+            // Beyond what any count can be: the document's bounds say what is made of it.
+            Err(_) if plain && text.len() > 1 => {
+                if text.starts_with('-') { i64::MIN.into() } else { i64::MAX.into() }
+            }
             _ => Value::String(text),
         };
     }

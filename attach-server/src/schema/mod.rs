@@ -1,13 +1,9 @@
 //! Requests are checked against the very document that describes them, so that what `openapi.json` says and what the
 //! server takes cannot drift apart.
 
-mod fault;
+mod check;
+mod prune;
 
-use std::any::TypeId;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use jsonschema::Validator;
 use lap_platform::model::FieldError;
 use lap_platform::model::validate::{INVALID, TOO_BIG};
 use serde_json::{Map, Value, json};
@@ -15,7 +11,8 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, ToSchema};
 
-pub(crate) use fault::{is_structural, of as fault_of};
+use check::{Check, fault};
+pub(crate) use prune::Pruned;
 
 /// Faults reported of one request: what a person can mend in one go.
 const MAX_FAULTS: usize = 100;
@@ -23,84 +20,70 @@ const MAX_FAULTS: usize = 100;
 /// sensible agent has.
 const MAX_VALUES: usize = 20_000;
 
-/// The document's schemas, each compiled when it is first needed.
+/// The document's schemas.
+#[derive(Debug)]
 pub(crate) struct Schemas {
     components: Value,
-    compiled: Mutex<HashMap<TypeId, Arc<Validator>>>,
 }
 
-/// A schema of the document that the checker cannot work with: a fault of this program.
-#[derive(Debug, thiserror::Error)]
-#[error("the schema {name} of openapi.json cannot be compiled: {reason}")]
-pub(crate) struct BadSchema {
-    name: String,
-    reason: String,
-}
-
-/// What checking found.
+/// What checking found, each in the document's order.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// Missing and unknown fields, wrong types: the value cannot even be read.
-    pub(crate) structural: bool,
-    /// All faults, in the document's order.
-    pub(crate) faults: Vec<FieldError>,
+    /// Missing and unknown fields, wrong types, numbers out of range: these parts cannot be read.
+    pub(crate) unfit: Vec<FieldError>,
+    /// Texts and lists that can be read and are too long or too short.
+    pub(crate) beyond: Vec<FieldError>,
+    /// Where there are whole numbers written as `1.0`.
+    whole: Vec<Vec<String>>,
+}
+
+impl Findings {
+    fn append(&mut self, other: Findings) {
+        self.unfit.extend(other.unfit);
+        self.beyond.extend(other.beyond);
+        self.whole.extend(other.whole);
+    }
+
+    /// All faults.
+    pub(crate) fn into_faults(self) -> Vec<FieldError> {
+        self.unfit.into_iter().chain(self.beyond).take(MAX_FAULTS).collect()
+    }
+
+    /// Takes out of the value what cannot be read.
+    pub(crate) fn prune(&self, value: &mut Value) -> Pruned {
+        prune::write_whole(value, &self.whole);
+        Pruned::of(value, &self.unfit)
+    }
 }
 
 impl Schemas {
     /// Of the finished document.
     pub(crate) fn new(document: &Value) -> Schemas {
-        let components = document.get("components").cloned().unwrap_or_default();
-        Schemas { components, compiled: Mutex::default() }
+        Schemas { components: document.get("components").cloned().unwrap_or_default() }
     }
 
-    /// The checker of a body.
-    pub(crate) fn body<T: ToSchema + 'static>(&self) -> Result<Arc<Validator>, BadSchema> {
-        let name = T::name();
-        self.get(TypeId::of::<T>(), &name, || json!({ "$ref": format!("#/components/schemas/{name}") }))
+    /// What is wrong with a body. `Err`: it holds too much to be checked.
+    pub(crate) fn check_body<T: ToSchema>(&self, value: &Value) -> Result<Findings, FieldError> {
+        self.check(&json!({ "$ref": format!("#/components/schemas/{}", T::name()) }), value)
     }
 
-    /// The checker of a query, and which of its fields are no strings.
-    pub(crate) fn query<T: IntoParams + 'static>(&self) -> Result<Arc<Validator>, BadSchema> {
-        self.get(TypeId::of::<T>(), std::any::type_name::<T>(), || object_of(&query_params::<T>()))
+    /// What is wrong with a query. `Err`: it holds too much to be checked.
+    pub(crate) fn check_query<T: IntoParams>(&self, value: &Value) -> Result<Findings, FieldError> {
+        self.check(&object_of(&query_params::<T>()), value)
     }
 
-    fn get(
-        &self,
-        id: TypeId,
-        name: &str,
-        schema: impl FnOnce() -> Value,
-    ) -> Result<Arc<Validator>, BadSchema> {
-        // Nothing panics while it is held; were it so, a map with one entry fewer is still right.
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(validator) = compiled.get(&id) {
-            return Ok(Arc::clone(validator));
+    fn check(&self, schema: &Value, value: &Value) -> Result<Findings, FieldError> {
+        let mut budget = MAX_VALUES;
+        let mut nul = Vec::new();
+        if let Err(path) = walk(value, &mut Vec::new(), &mut budget, &mut nul) {
+            let message = format!("holds more than {MAX_VALUES} values in all");
+            return Err(fault(TOO_BIG, path, message));
         }
-        let mut schema = schema();
-        schema["components"] = self.components.clone();
-        let validator = jsonschema::draft202012::options()
-            .should_validate_formats(true)
-            .build(&schema)
-            .map_err(|error| BadSchema { name: name.to_owned(), reason: error.to_string() })?;
-        let validator = Arc::new(validator);
-        compiled.insert(id, Arc::clone(&validator));
-        Ok(validator)
+        let mut findings = Check::of(&self.components, schema, value);
+        nul.retain(|nul| !findings.unfit.iter().any(|fault| nul.path.starts_with(&fault.path)));
+        findings.unfit.extend(nul);
+        Ok(findings)
     }
-}
-
-/// Everything that is wrong with a value.
-pub(crate) fn check(validator: &Validator, value: &Value) -> Findings {
-    let mut findings = Findings::default();
-    let mut budget = MAX_VALUES;
-    if let Err(path) = walk(value, &mut Vec::new(), &mut budget, &mut findings.faults) {
-        let message = format!("holds more than {MAX_VALUES} values in all");
-        return Findings { structural: true, faults: vec![fault::fault(TOO_BIG, path, message)] };
-    }
-    for error in validator.iter_errors(value).take(MAX_FAULTS) {
-        findings.structural |= is_structural(error.kind());
-        fault_of(&error, &mut findings.faults);
-    }
-    findings.faults.truncate(MAX_FAULTS);
-    findings
 }
 
 /// Counts values, and finds NUL characters: no program's argument, no environment and no PostgreSQL text can hold one.
@@ -114,7 +97,7 @@ fn walk(
     *budget = budget.checked_sub(1).ok_or_else(|| path.clone())?;
     match value {
         Value::String(text) if text.contains('\0') => {
-            faults.push(fault::fault(INVALID, path.clone(), "has a NUL character in it"));
+            faults.push(fault(INVALID, path.clone(), "has a NUL character in it"));
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
@@ -127,7 +110,7 @@ fn walk(
             for (name, field) in fields {
                 path.push(name.clone());
                 if name.contains('\0') {
-                    faults.push(fault::fault(INVALID, path.clone(), "has a NUL character in its name"));
+                    faults.push(fault(INVALID, path.clone(), "has a NUL character in its name"));
                 }
                 walk(field, path, budget, faults)?;
                 path.pop();
@@ -155,3 +138,6 @@ fn object_of(params: &[Parameter]) -> Value {
     }
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
+
+#[cfg(test)]
+mod tests;

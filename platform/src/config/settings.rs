@@ -34,7 +34,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("server.port", "PORT", "4180", "the port to listen on; 0 takes any free one"),
     plain("server.base_url", "BASE_URL", "", "the URL clients and sandboxes reach the server under"),
     plain("server.allowed_origins", "LAP_ALLOWED_ORIGINS", "", "web origins besides its own that may open terminals"),
-    secret("database.url", "DATABASE_URL", "sqlite:PATH or postgres://…; lap.db in the data directory when absent"),
+    secret("database.url", "DATABASE_URL", "sqlite:PATH, or postgres://… for lap-server; lap.db in the data directory when absent"),
     secret("secrets.master_key", "MASTER_KEY", "opens the whole API, at least 8 characters; made when absent"),
     secret("secrets.encryption_key", "ENCRYPTION_KEY", "encrypts what is stored, at least 16 characters; made when absent"),
     plain("secrets.keyring", "LAP_KEYRING", "true", "whether keys may be kept in the system's keyring"),

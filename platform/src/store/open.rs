@@ -1,3 +1,5 @@
+//! Opens a database and brings its schema up to date.
+
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -5,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+#[cfg(feature = "postgres")]
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, SqlSafeStr};
@@ -16,6 +19,7 @@ use super::sql::{PATIENCE, Pools};
 /// Connections for readers of SQLite: reads are short, and each connection is a thread.
 const SQLITE_READERS: u32 = 4;
 /// Connections to PostgreSQL per server: several servers must fit below its default of 100.
+#[cfg(feature = "postgres")]
 const POSTGRES_CONNECTIONS: u32 = 10;
 /// SQLite's log is cut back to this many bytes after a checkpoint, so that a burst does not keep its space.
 const WAL_BYTES: &str = "67108864";
@@ -74,6 +78,14 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+#[cfg(not(feature = "postgres"))]
+async fn open_postgres(_: &str) -> Result<(Pools, Arc<str>), StoreError> {
+    Err(StoreError::Invalid(
+        "DATABASE_URL: this program keeps its state in SQLite alone, sqlite:PATH; PostgreSQL is for lap-server".to_owned(),
+    ))
+}
+
+#[cfg(feature = "postgres")]
 async fn open_postgres(url: &str) -> Result<(Pools, Arc<str>), StoreError> {
     // The parser's own words may carry the URL, and the URL a password.
     let options = PgConnectOptions::from_str(url)
@@ -102,6 +114,7 @@ async fn open_postgres(url: &str) -> Result<(Pools, Arc<str>), StoreError> {
 type Migrations = &'static [(i64, &'static str, &'static str)];
 
 const SQLITE: Migrations = &[(1, "begin", include_str!("../../migrations/sqlite/0001_begin.sql"))];
+#[cfg(feature = "postgres")]
 const POSTGRES: Migrations = &[(1, "begin", include_str!("../../migrations/postgres/0001_begin.sql"))];
 
 fn migrator(migrations: Migrations) -> Migrator {

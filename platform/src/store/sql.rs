@@ -1,11 +1,16 @@
 //! The two databases behind one face. Statements are written once, in the SQL both understand; what differs is here.
+//! PostgreSQL is there with the feature `postgres`.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::postgres::{PgArguments, PgPool, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{AssertSqlSafe, Postgres, Row as _, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Row as _, Sqlite, Transaction};
+#[cfg(feature = "postgres")]
+use sqlx::{
+    Postgres,
+    postgres::{PgArguments, PgPool, PgRow},
+};
 
 use super::StoreError;
 use super::error::{SqlFault, explain};
@@ -93,6 +98,7 @@ pub(super) struct Tx {
 
 enum Inner {
     Sqlite(Transaction<'static, Sqlite>),
+    #[cfg(feature = "postgres")]
     Postgres(Transaction<'static, Postgres>),
 }
 
@@ -105,6 +111,7 @@ pub(super) enum Pools {
         write: SqlitePool,
         read: SqlitePool,
     },
+    #[cfg(feature = "postgres")]
     Postgres(PgPool),
 }
 
@@ -113,6 +120,7 @@ impl Pools {
         let begun = match self {
             // Immediate: the lock is taken now, not halfway, where waiting for it could not be retried.
             Pools::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(Inner::Sqlite),
+            #[cfg(feature = "postgres")]
             Pools::Postgres(pool) => pool.begin().await.map(Inner::Postgres),
         };
         Tx::new(begun, place)
@@ -121,6 +129,7 @@ impl Pools {
     pub(super) async fn begin_read(&self, place: &std::sync::Arc<str>) -> Result<Tx, StoreError> {
         let begun = match self {
             Pools::Sqlite { read, .. } => read.begin().await.map(Inner::Sqlite),
+            #[cfg(feature = "postgres")]
             Pools::Postgres(pool) => pool.begin().await.map(Inner::Postgres),
         };
         Tx::new(begun, place)
@@ -132,6 +141,7 @@ impl Pools {
                 read.close().await;
                 write.close().await;
             }
+            #[cfg(feature = "postgres")]
             Pools::Postgres(pool) => pool.close().await,
         }
     }
@@ -149,6 +159,7 @@ impl Tx {
     pub(super) async fn run(&mut self, sql: Sql) -> Result<u64, SqlFault> {
         let done = match &mut self.inner {
             Inner::Sqlite(tx) => sqlite(sql).execute(&mut **tx).await.map(|done| done.rows_affected()),
+            #[cfg(feature = "postgres")]
             Inner::Postgres(tx) => postgres(sql).execute(&mut **tx).await.map(|done| done.rows_affected()),
         };
         done.map_err(|error| explain(&error, &self.place))
@@ -158,6 +169,7 @@ impl Tx {
     pub(super) async fn row(&mut self, sql: Sql) -> Result<Option<Row>, StoreError> {
         let found = match &mut self.inner {
             Inner::Sqlite(tx) => sqlite(sql).fetch_optional(&mut **tx).await.map(|row| row.map(Row::Sqlite)),
+            #[cfg(feature = "postgres")]
             Inner::Postgres(tx) => {
                 postgres(sql).fetch_optional(&mut **tx).await.map(|row| row.map(Row::Postgres))
             }
@@ -171,6 +183,7 @@ impl Tx {
             Inner::Sqlite(tx) => {
                 sqlite(sql).fetch_all(&mut **tx).await.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
             }
+            #[cfg(feature = "postgres")]
             Inner::Postgres(tx) => postgres(sql)
                 .fetch_all(&mut **tx)
                 .await
@@ -183,6 +196,7 @@ impl Tx {
     pub(super) fn for_update(&self) -> &'static str {
         match self.inner {
             Inner::Sqlite(_) => "",
+            #[cfg(feature = "postgres")]
             Inner::Postgres(_) => " FOR UPDATE",
         }
     }
@@ -190,6 +204,7 @@ impl Tx {
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         let done = match self.inner {
             Inner::Sqlite(tx) => tx.commit().await,
+            #[cfg(feature = "postgres")]
             Inner::Postgres(tx) => tx.commit().await,
         };
         done.map_err(|error| explain(&error, &self.place).into())
@@ -206,6 +221,7 @@ fn sqlite(sql: Sql) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
     })
 }
 
+#[cfg(feature = "postgres")]
 fn postgres(sql: Sql) -> sqlx::query::Query<'static, Postgres, PgArguments> {
     sql.args.into_iter().fold(sqlx::query(AssertSqlSafe(sql.text)), |query, arg| match arg {
         Arg::Text(value) => query.bind(value),
@@ -218,6 +234,7 @@ fn postgres(sql: Sql) -> sqlx::query::Query<'static, Postgres, PgArguments> {
 /// A row of an answer. Columns are read by name; one that is missing or of another type is the program's mistake.
 pub(super) enum Row {
     Sqlite(SqliteRow),
+    #[cfg(feature = "postgres")]
     Postgres(PgRow),
 }
 
@@ -226,6 +243,7 @@ macro_rules! read {
         $($(#[$doc])* pub(super) fn $name(&self, column: &str) -> Result<$type, StoreError> {
             match self {
                 Row::Sqlite(row) => row.try_get(column),
+                #[cfg(feature = "postgres")]
                 Row::Postgres(row) => row.try_get(column),
             }
             .map_err(StoreError::internal)
