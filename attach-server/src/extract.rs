@@ -45,7 +45,9 @@ impl<T> Body<T> {
     pub(crate) fn judged(self, judge: impl FnOnce(&T) -> Result<(), Vec<FieldError>>) -> Result<T, ApiError> {
         let Body { value, unfit: mut faults, beyond, pruned } = self;
         let judged = judge(&value).err().unwrap_or_default();
-        faults.extend(judged.into_iter().map(|fault| FieldError { path: pruned.original(fault.path), ..fault }));
+        faults.extend(
+            judged.into_iter().map(|fault| FieldError { path: pruned.original(fault.path), ..fault }),
+        );
         // The judgement says more of the same place.
         let told = faults.len();
         for fault in beyond {
@@ -166,8 +168,7 @@ fn parse<T: RequestBody>(headers: &HeaderMap, bytes: &[u8], state: &AppState) ->
     }
     let mut value: Value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::new(Kind::Invalid, format!("the body is not JSON: {error}")))?;
-    let findings =
-        state.schemas().check_body::<T>(&value).map_err(|fault| ApiError::invalid(vec![fault]))?;
+    let findings = state.schemas().check_body::<T>(&value).map_err(|fault| ApiError::invalid(vec![fault]))?;
     if let Value::Object(fields) = &mut value {
         fields.retain(|name, _| !IGNORED_FIELDS.contains(&name.as_str()));
     }
@@ -260,7 +261,11 @@ fn typed<T: IntoParams>(name: &str, text: String) -> Value {
             Ok(number) if plain => number.into(),
             // Beyond what any count can be: the document's bounds say what is made of it.
             Err(_) if plain && text.len() > 1 => {
-                if text.starts_with('-') { i64::MIN.into() } else { i64::MAX.into() }
+                if text.starts_with('-') {
+                    i64::MIN.into()
+                } else {
+                    i64::MAX.into()
+                }
             }
             _ => Value::String(text),
         };

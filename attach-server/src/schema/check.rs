@@ -169,8 +169,11 @@ impl<'a> Check<'a> {
             .iter()
             .filter(|form| self.resolved(form).get("type").is_none_or(|kinds| is_of(kinds, value)))
             .map(|form| {
-                let mut check =
-                    Check { components: self.components, path: self.path.clone(), found: Findings::default() };
+                let mut check = Check {
+                    components: self.components,
+                    path: self.path.clone(),
+                    found: Findings::default(),
+                };
                 check.value(form, value);
                 check.found
             })

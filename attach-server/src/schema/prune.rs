@@ -35,7 +35,9 @@ impl Pruned {
             places.sort_unstable();
             places.dedup();
             let Some(Value::Array(items)) = at(value, path) else { continue };
-            for place in places.iter().rev().filter(|place| **place < items.len()).copied().collect::<Vec<_>>() {
+            for place in
+                places.iter().rev().filter(|place| **place < items.len()).copied().collect::<Vec<_>>()
+            {
                 items.remove(place);
             }
         }

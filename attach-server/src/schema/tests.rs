@@ -108,7 +108,7 @@ fn every_fault_is_found_with_its_place() {
             "name: too_small is empty",
             "nmae: unknown_field is not a field of this request",
             "preload_memory_limit: invalid_type must be a whole number or null",
-            "resources: invalid_type must be null or an object",
+            "resources: invalid_type must be an object or null",
             "skill_ids.0: invalid is no uuid",
         ]
     );

@@ -107,10 +107,7 @@ enum Inner {
 pub(super) enum Pools {
     /// SQLite has one writer at a time: one connection for it, whose queue is fair where waiting for a lock is not,
     /// and others for readers, whom a writer never holds up.
-    Sqlite {
-        write: SqlitePool,
-        read: SqlitePool,
-    },
+    Sqlite { write: SqlitePool, read: SqlitePool },
     #[cfg(feature = "postgres")]
     Postgres(PgPool),
 }
