@@ -1,35 +1,28 @@
 //! lap's server: the REST API, the attach hub, auth and metrics.
 //!
-//! - [`error`]: what becomes of errors. [`auth`]: who may do what. [`origin`]: which pages may.
-//! - [`state`]: what a handler needs. [`limits`]: how many there may be. [`metrics`]: what is counted.
-//! - [`run`]: a server from its start to its end. [`listen`]: connections. [`logging`]: the log.
+//! - `server`: from its start to its end. `routes`: the API, each route with its description. `http`: what is about
+//!   requests, whatever they ask for. `openapi`: the document all of it is gathered into.
+//! - [`hub`]: the terminals. `session_terminals`: sessions as the hub sees them.
+//! - `changes`: the feed. `watcher`: what the server itself does when something changes. [`metrics`]: what is counted.
+//! - `recording`, `diagnose`, `agent_form`: what single routes need. [`logging`]: the log.
+//! - `data_lock`, `presence`: one server on one data directory, and how it is found.
 
 mod agent_form;
-pub mod auth;
+mod changes;
 mod data_lock;
 mod diagnose;
-mod directory;
-pub mod error;
-mod extract;
-mod feed;
+mod http;
 pub mod hub;
-mod idempotency;
-pub mod limits;
-pub mod listen;
 pub mod logging;
 pub mod metrics;
-mod observe;
 mod openapi;
-pub mod origin;
 mod presence;
 mod recording;
-pub mod request_id;
 mod routes;
-mod run;
-mod schema;
-pub mod state;
-mod timeout;
+mod server;
+mod session_terminals;
+mod state;
 mod watcher;
 
 pub use data_lock::LockError;
-pub use run::{RunOptions, Server, StartError, run, terminated};
+pub use server::{RunOptions, Server, StartError, run, terminated};

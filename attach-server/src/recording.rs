@@ -7,8 +7,16 @@ use lap_platform::model::SessionId;
 use lap_platform::plain_text::{PlainText, lines_of_screen};
 use serde_json::Value;
 
-use crate::error::ApiError;
-use crate::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::limits::Slots;
+use crate::hub::HubHandle;
+
+/// Reads recordings, a few at a time: each can take 64 MiB of memory, and a core for a second.
+#[derive(Clone)]
+pub(crate) struct RecordingReader {
+    pub(crate) hub: HubHandle,
+    pub(crate) slots: Slots,
+}
 
 /// What a terminal's recording says as text.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,37 +27,42 @@ pub(crate) struct Transcript {
     pub(crate) exit_code: Option<i32>,
 }
 
-/// A session's recording: asciicast v3. Nothing where its terminal has not been recorded.
-///
-/// # Errors
-/// 429 when many are being read; a recording can take 64 MiB of memory.
-pub(crate) async fn read(state: &AppState, session: SessionId) -> Result<Option<Vec<u8>>, ApiError> {
-    with_recording(state, session, |recording| recording).await
-}
+impl RecordingReader {
+    /// A session's recording: asciicast v3. Nothing where its terminal has not been recorded.
+    ///
+    /// # Errors
+    /// 429 when many are being read.
+    pub(crate) async fn read(&self, session: SessionId) -> Result<Option<Vec<u8>>, ApiError> {
+        self.with_recording(session, |recording| recording).await
+    }
 
-/// The same as text.
-pub(crate) async fn transcript(state: &AppState, session: SessionId) -> Result<Transcript, ApiError> {
-    let text = with_recording(state, session, |recording| of_cast(&recording)).await?;
-    Ok(text.unwrap_or_default())
-}
+    /// The same as text.
+    ///
+    /// # Errors
+    /// As [`RecordingReader::read`].
+    pub(crate) async fn transcript(&self, session: SessionId) -> Result<Transcript, ApiError> {
+        let text = self.with_recording(session, |recording| of_cast(&recording)).await?;
+        Ok(text.unwrap_or_default())
+    }
 
-async fn with_recording<T: Send + 'static>(
-    state: &AppState,
-    session: SessionId,
-    read: impl FnOnce(Vec<u8>) -> T + Send + 'static,
-) -> Result<Option<T>, ApiError> {
-    let slot = state.parts().recordings.take()?;
-    let hub = state.hub().clone();
-    let work = move || {
-        let _slot = slot;
-        match hub.recording(session) {
-            Ok(recording) => Ok(Some(read(recording))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    };
-    let done = tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?;
-    done.map_err(ApiError::internal)
+    async fn with_recording<T: Send + 'static>(
+        &self,
+        session: SessionId,
+        read: impl FnOnce(Vec<u8>) -> T + Send + 'static,
+    ) -> Result<Option<T>, ApiError> {
+        let slot = self.slots.take()?;
+        let hub = self.hub.clone();
+        let work = move || {
+            let _slot = slot;
+            match hub.recording(session) {
+                Ok(recording) => Ok(Some(read(recording))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let done = tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?;
+        done.map_err(ApiError::internal)
+    }
 }
 
 /// What a snapshot begins with: a reset.

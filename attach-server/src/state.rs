@@ -1,129 +1,94 @@
-//! What a handler needs.
+//! What the server's parts are to its routes. Only routes know all of it ([`AppState`]); every other part asks for the
+//! one it needs, which axum takes from the whole by `FromRef`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
-use jiff::Timestamp;
-use lap_platform::config::Limits;
-use lap_platform::harness::Harness;
-use lap_platform::model::SessionId;
-use lap_platform::secret::{MasterKey, TtyTokens};
+use axum::extract::FromRef;
 use lap_platform::session::Sessions;
 use lap_platform::store::Store;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::agent_form::Defaults;
+use crate::changes::Changes;
+use crate::http::auth::Keys;
+use crate::http::extract::BodyLimits;
+use crate::http::idempotency::Requests;
+use crate::http::limits::Slots;
+use crate::http::origin::Origins;
+use crate::http::schema::Schemas;
 use crate::hub::HubHandle;
-use crate::idempotency::AtWork;
-use crate::limits::Slots;
 use crate::metrics::Metrics;
-use crate::origin::Origins;
-use crate::schema::Schemas;
+use crate::recording::RecordingReader;
+use crate::server::drain::Drain;
 
-/// What every handler can reach. Cheap to clone.
+/// All of it. Cheap to clone.
 #[derive(Clone)]
-pub struct AppState(Arc<Parts>);
+pub(crate) struct AppState(Arc<Parts>);
 
 /// What an [`AppState`] is made from.
 pub(crate) struct Parts {
-    pub(crate) limits: Limits,
+    pub(crate) keys: Keys,
     pub(crate) origins: Origins,
-    pub(crate) master_key: MasterKey,
-    pub(crate) tty_tokens: TtyTokens,
+    pub(crate) schemas: Arc<Schemas>,
+    pub(crate) bodies: BodyLimits,
+    pub(crate) requests: Requests,
+    pub(crate) request_timeout: RequestTimeout,
+    pub(crate) event_streams: EventStreams,
+    pub(crate) document: Document,
     pub(crate) store: Store,
     pub(crate) sessions: Sessions,
-    pub(crate) hub: HubHandle,
     pub(crate) agent_defaults: Defaults,
+    pub(crate) changes: Changes,
+    pub(crate) hub: HubHandle,
+    pub(crate) recordings: RecordingReader,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) schemas: Schemas,
-    /// `openapi.json`, written out.
-    pub(crate) document: Bytes,
-    pub(crate) event_streams: Slots,
-    /// Bodies over the ordinary limit being read at a time.
-    pub(crate) large_bodies: Slots,
-    /// Recordings being read at a time.
-    pub(crate) recordings: Slots,
-    /// Requests with an `Idempotency-Key` that are being done.
-    pub(crate) at_work: AtWork,
-    /// Work that outlives the request it began with.
-    pub(crate) tasks: TaskTracker,
-    pub(crate) stopping: CancellationToken,
+    pub(crate) drain: Drain,
 }
 
 impl AppState {
     pub(crate) fn new(parts: Parts) -> AppState {
         AppState(Arc::new(parts))
     }
+}
 
-    pub(crate) fn parts(&self) -> &Parts {
-        &self.0
-    }
+/// The longest a request may take that is not a stream or a wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestTimeout(pub(crate) Duration);
 
-    /// What the server takes at most.
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.0.limits
-    }
+/// Event streams that may be open at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct EventStreams(pub(crate) Slots);
 
-    /// The pages that may use the API; the terminals' sockets check it too.
-    #[must_use]
-    pub fn origins(&self) -> &Origins {
-        &self.0.origins
-    }
+/// `openapi.json`, written out.
+#[derive(Clone, Debug)]
+pub(crate) struct Document(pub(crate) Bytes);
 
-    /// The sessions.
-    #[must_use]
-    pub fn sessions(&self) -> &Sessions {
-        &self.0.sessions
-    }
+macro_rules! parts {
+    ($($field:ident: $part:ty,)*) => {
+        $(impl FromRef<AppState> for $part {
+            fn from_ref(state: &AppState) -> $part {
+                state.0.$field.clone()
+            }
+        })*
+    };
+}
 
-    /// The terminals.
-    #[must_use]
-    pub fn hub(&self) -> &HubHandle {
-        &self.0.hub
-    }
-
-    /// What is counted.
-    #[must_use]
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.0.metrics
-    }
-
-    /// Cancelled when the server is to stop.
-    #[must_use]
-    pub fn stopping(&self) -> &CancellationToken {
-        &self.0.stopping
-    }
-
-    /// Work that outlives the request it began with.
-    pub(crate) fn tasks(&self) -> &TaskTracker {
-        &self.0.tasks
-    }
-
-    pub(crate) fn store(&self) -> &Store {
-        &self.0.store
-    }
-
-    pub(crate) fn agent_defaults(&self) -> &Defaults {
-        &self.0.agent_defaults
-    }
-
-    /// Whether a harness has a terminal.
-    pub(crate) fn supports_tui(&self, harness: &str) -> bool {
-        self.0.sessions.catalog().get(harness).is_some_and(Harness::supports_tui)
-    }
-
-    pub(crate) fn schemas(&self) -> &Schemas {
-        &self.0.schemas
-    }
-
-    pub(crate) fn is_master_key(&self, token: &str) -> bool {
-        self.0.master_key.matches(token)
-    }
-
-    /// The session whose terminal this token opens now.
-    pub(crate) fn tty_session(&self, token: &str) -> Option<SessionId> {
-        self.0.tty_tokens.verify(token, Timestamp::now()).ok()
-    }
+parts! {
+    keys: Keys,
+    origins: Origins,
+    schemas: Arc<Schemas>,
+    bodies: BodyLimits,
+    requests: Requests,
+    request_timeout: RequestTimeout,
+    event_streams: EventStreams,
+    document: Document,
+    store: Store,
+    sessions: Sessions,
+    agent_defaults: Defaults,
+    changes: Changes,
+    hub: HubHandle,
+    recordings: RecordingReader,
+    metrics: Arc<Metrics>,
+    drain: Drain,
 }

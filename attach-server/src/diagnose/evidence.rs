@@ -1,25 +1,26 @@
+//! What can be found out about a session: of its sandbox, its program and what that printed.
+
 use std::time::Duration;
 
 use lap_platform::keeper_client::KeeperClient;
 use lap_platform::model::{HarnessEvidence, SandboxEvidence, Session};
 use lap_platform::sandbox::{SandboxName, SandboxState};
-use lap_platform::session::TERMINAL_PROGRAM;
+use lap_platform::session::{Sessions, TERMINAL_PROGRAM};
 use lap_wire::control::ExitStatus;
 use lap_wire::keeper::Program;
 use tokio::time::timeout;
 
-use crate::recording::{self, Transcript};
-use crate::state::AppState;
+use crate::recording::{RecordingReader, Transcript};
 
 /// Lines of the terminal that a diagnosis shows.
 const LAST_LINES: usize = 200;
 
 /// What the runtime knows of the session's sandbox.
-pub(super) async fn sandbox(state: &AppState, session: &Session, patience: Duration) -> SandboxEvidence {
+pub(super) async fn sandbox(sessions: &Sessions, session: &Session, patience: Duration) -> SandboxEvidence {
     let Some(name) = &session.task_arn else { return SandboxEvidence::default() };
     let blank = SandboxEvidence { name: Some(name.clone()), ..SandboxEvidence::default() };
     let name = SandboxName(name.clone());
-    match timeout(patience, state.sessions().runtime().inspect(&name)).await {
+    match timeout(patience, sessions.runtime().inspect(&name)).await {
         Ok(Ok(Some(status))) => SandboxEvidence {
             present: !matches!(status.state, SandboxState::Gone { .. }),
             state: Some(match status.state {
@@ -37,13 +38,13 @@ pub(super) async fn sandbox(state: &AppState, session: &Session, patience: Durat
 
 /// What the keeper knows of the program; nothing where the session has no sandbox to ask.
 pub(super) async fn program(
-    state: &AppState,
+    sessions: &Sessions,
     session: &Session,
     patience: Duration,
 ) -> Option<Result<Program, String>> {
     let name = SandboxName(session.task_arn.clone().filter(|_| session.status.is_live())?);
     let ask = async {
-        let stream = state.sessions().runtime().connect(&name).await.map_err(|error| error.to_string())?;
+        let stream = sessions.runtime().connect(&name).await.map_err(|error| error.to_string())?;
         let keeper = KeeperClient::connect(stream, "diagnose").await.map_err(|error| error.to_string())?;
         let programs = keeper.programs().await.map_err(|error| error.to_string())?;
         let found = programs.into_iter().find(|program| program.id == TERMINAL_PROGRAM);
@@ -54,11 +55,11 @@ pub(super) async fn program(
 
 /// What the terminal printed.
 pub(super) async fn transcript(
-    state: &AppState,
+    recordings: &RecordingReader,
     session: &Session,
     patience: Duration,
 ) -> Result<Transcript, String> {
-    match timeout(patience, recording::transcript(state, session.id)).await {
+    match timeout(patience, recordings.transcript(session.id)).await {
         Ok(Ok(transcript)) => Ok(transcript),
         Ok(Err(error)) => {
             tracing::warn!(?error, "a recording cannot be read");

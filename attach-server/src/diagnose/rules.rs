@@ -1,3 +1,5 @@
+//! What the evidence comes to. Pure: the same evidence always gives the same issues.
+
 use jiff::Timestamp;
 use lap_platform::model::{
     DetectedIssue, HarnessEvidence, Phase, SandboxEvidence, Session, SessionStatus, Severity,

@@ -1,3 +1,5 @@
+//! What is counted of requests.
+
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -28,10 +30,18 @@ struct RouteLabels {
     route: String,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ErrorLabels {
+    route: String,
+    /// Of [`crate::http::error::Kind`].
+    kind: &'static str,
+}
+
 /// Requests by route and code, and how long they took.
 #[derive(Clone)]
 pub struct HttpMetrics {
     requests: Family<HttpLabels, Counter>,
+    errors: Family<ErrorLabels, Counter>,
     durations: Family<RouteLabels, Histogram>,
     /// Requests being answered.
     pub in_flight: Gauge,
@@ -41,12 +51,19 @@ impl HttpMetrics {
     pub(super) fn register(registry: &mut Registry) -> HttpMetrics {
         let requests = Family::default();
         registry.register("http_requests", "Requests answered", requests.clone());
+        let errors = Family::default();
+        registry.register("http_errors", "Requests answered with an error, by its kind", errors.clone());
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let help = "Seconds from a request's head to its answer's";
         registry.register("http_request_duration_seconds", help, durations.clone());
         let in_flight = Gauge::default();
         registry.register("http_requests_in_flight", "Requests being answered", in_flight.metric());
-        HttpMetrics { requests, durations, in_flight }
+        HttpMetrics { requests, errors, durations, in_flight }
+    }
+
+    /// Counts an error.
+    pub(crate) fn failed(&self, route: &str, kind: &'static str) {
+        self.errors.get_or_create(&ErrorLabels { route: route.to_owned(), kind }).inc();
     }
 
     /// Counts an answer.

@@ -1,20 +1,24 @@
+//! Agents: lists of them, and making, reading, changing and deleting one. Answers carry the agent with its secrets
+//! masked; a deleted one answers 204 when nothing is left of it.
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use lap_platform::harness::Harness;
 use lap_platform::model::{
     Agent, AgentId, AgentPatch, AgentRow, AgentSpec, AgentsSort, ErrorBody, Order, Page, validate,
 };
-use lap_platform::store::AgentsQuery;
+use lap_platform::session::Sessions;
+use lap_platform::store::{AgentsQuery, Store};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::page;
 use super::sessions::unknown_skill;
-use crate::agent_form;
-use crate::auth::{Can, Read, Write};
-use crate::error::ApiError;
-use crate::extract::{AgentPath, Body, Query};
-use crate::state::AppState;
+use crate::agent_form::{self, Defaults};
+use crate::http::auth::{Can, Read, Write};
+use crate::http::error::ApiError;
+use crate::http::extract::{AgentPath, Body, Query};
 
 /// Which agents a list has.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -53,7 +57,7 @@ pub(crate) struct ListAgents {
 )]
 pub(super) async fn list(
     _: Can<Read>,
-    State(state): State<AppState>,
+    State(store): State<Store>,
     Query(query): Query<ListAgents>,
 ) -> Result<Json<Page<AgentRow>>, ApiError> {
     let query = AgentsQuery {
@@ -66,7 +70,7 @@ pub(super) async fn list(
         harness_id: query.harness_id,
         name: query.name,
     };
-    let mut page = state.store().agents().list(&query).await?;
+    let mut page = store.agents().list(&query).await?;
     page.data = page.data.into_iter().map(agent_form::masked_row).collect();
     Ok(Json(page))
 }
@@ -76,7 +80,7 @@ pub(super) async fn list(
     post,
     path = "/api/v1/managed_agents/agents",
     tag = "agents",
-    params(crate::idempotency::KeyHeader),
+    params(crate::http::idempotency::KeyHeader),
     request_body = AgentSpec,
     responses(
         (status = 201, description = "The agent.", body = Agent),
@@ -87,14 +91,16 @@ pub(super) async fn list(
 )]
 pub(super) async fn create(
     _: Can<Write>,
-    State(state): State<AppState>,
+    State(store): State<Store>,
+    State(sessions): State<Sessions>,
+    State(defaults): State<Defaults>,
     body: Body<AgentSpec>,
 ) -> Result<(StatusCode, Json<Agent>), ApiError> {
-    let supports_tui = |id: &str| state.supports_tui(id);
-    let agent = agent_form::from_spec(body.unjudged(), state.agent_defaults(), supports_tui);
+    let supports_tui = |id: &str| sessions.catalog().get(id).is_some_and(Harness::supports_tui);
+    let agent = agent_form::from_spec(body.unjudged(), &defaults, supports_tui);
     let spec = body.judged(|_| validate::agent(&agent))?;
     unknown_skill(&spec.skill_ids)?;
-    let made = state.store().agents().create(agent).await?;
+    let made = store.agents().create(agent).await?;
     Ok((StatusCode::CREATED, Json(agent_form::masked(made.agent))))
 }
 
@@ -111,10 +117,10 @@ pub(super) async fn create(
 )]
 pub(super) async fn get(
     _: Can<Read>,
-    State(state): State<AppState>,
+    State(store): State<Store>,
     AgentPath(id): AgentPath,
 ) -> Result<Json<Agent>, ApiError> {
-    let row = state.store().agents().get(id).await?;
+    let row = store.agents().get(id).await?;
     Ok(Json(agent_form::masked(row.agent)))
 }
 
@@ -133,7 +139,7 @@ pub(super) async fn get(
 )]
 pub(super) async fn patch(
     _: Can<Write>,
-    State(state): State<AppState>,
+    State(store): State<Store>,
     AgentPath(id): AgentPath,
     body: Body<AgentPatch>,
 ) -> Result<Json<Agent>, ApiError> {
@@ -146,7 +152,7 @@ pub(super) async fn patch(
         })
         .map(drop)
     };
-    let row = state.store().agents().update(id, change).await?;
+    let row = store.agents().update(id, change).await?;
     Ok(Json(agent_form::masked(row.agent)))
 }
 
@@ -163,10 +169,11 @@ pub(super) async fn patch(
 )]
 pub(super) async fn delete(
     _: Can<Write>,
-    State(state): State<AppState>,
+    State(store): State<Store>,
+    State(sessions): State<Sessions>,
     AgentPath(id): AgentPath,
 ) -> Result<StatusCode, ApiError> {
-    state.store().agents().delete(id).await?;
-    state.sessions().stop_all_of(id).await?;
+    store.agents().delete(id).await?;
+    sessions.stop_all_of(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

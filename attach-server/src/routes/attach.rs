@@ -1,6 +1,6 @@
 //! The terminals' WebSockets: checked and answered in HTTP here, then handed to the hub with their socket.
 
-use axum::extract::{FromRequestParts as _, OriginalUri, Path, Query, Request, State};
+use axum::extract::{FromRef, Request, State};
 use axum::http::header::{
     CONNECTION, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -11,24 +11,39 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::upgrade::OnUpgrade;
 use lap_platform::model::SessionId;
+use lap_platform::session::Sessions;
 use lap_wire::PROTOCOL;
-use serde::Deserialize;
 use sha1::{Digest as _, Sha1};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::auth::{Principal, authenticate};
-use crate::error::{ApiError, Kind};
-use crate::hub::{ClientSocket, Grant};
-use crate::limits::RETRY_AFTER;
-use crate::listen::{self, Connection};
+use crate::http::auth::{Keys, Principal};
+use crate::http::error::{ApiError, Kind};
+use crate::http::extract::{QueryTokens, SessionPath};
+use crate::http::limits::RETRY_AFTER;
+use crate::http::listen::{self, ConnectionSlot};
+use crate::hub::{ClientSocket, Grant, HubHandle};
+use crate::server::drain::Drain;
 use crate::state::AppState;
 
 /// RFC 6455, 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-#[derive(Deserialize)]
-pub(super) struct Token {
-    token: Option<String>,
+/// What the terminals' sockets are opened with.
+#[derive(Clone)]
+pub(super) struct Sockets {
+    keys: Keys,
+    hub: HubHandle,
+    drain: Drain,
+}
+
+impl FromRef<AppState> for Sockets {
+    fn from_ref(state: &AppState) -> Sockets {
+        Sockets {
+            keys: Keys::from_ref(state),
+            hub: HubHandle::from_ref(state),
+            drain: Drain::from_ref(state),
+        }
+    }
 }
 
 /// Where an upgraded socket goes.
@@ -47,11 +62,11 @@ enum Destination {
         (status = 429, description = "Too many connections", body = lap_platform::model::ErrorBody),
     ))]
 pub(super) async fn attach(
-    State(state): State<AppState>,
-    Query(query): Query<Token>,
+    State(sockets): State<Sockets>,
+    QueryTokens(tokens): QueryTokens,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let principal = authenticate(request.headers(), query.token.as_deref(), &state)?;
+    let principal = sockets.keys.authenticate(request.headers(), &tokens)?;
     let key = websocket_key(request.headers())?;
     if !offers(request.headers(), PROTOCOL) {
         let message = format!(
@@ -60,7 +75,7 @@ pub(super) async fn attach(
         return Err(ApiError::new(Kind::Invalid, message));
     }
     let grant = Grant { only_session: principal.only_session(), may_type: principal.may_attach() };
-    let mut response = hand_over(&state, request, grant, Destination::Attach, &key)?;
+    let mut response = sockets.hand_over(request, grant, Destination::Attach, &key)?;
     response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     Ok(response)
 }
@@ -68,7 +83,7 @@ pub(super) async fn attach(
 /// One terminal on one WebSocket, for any client: binary frames of output, keystrokes back.
 #[utoipa::path(get, path = "/api/v1/managed_agents/sessions/{session_id}/tty", tag = "terminal",
     params(
-        ("session_id" = uuid::Uuid, Path, description = "The session"),
+        ("session_id" = SessionId, Path, description = "The session"),
         ("token" = Option<String>, Query, description = "The session's tty_token, or a key"),
     ),
     responses(
@@ -81,23 +96,20 @@ pub(super) async fn attach(
         (status = 429, description = "Too many connections", body = lap_platform::model::ErrorBody),
     ))]
 pub(super) async fn tty(
-    State(state): State<AppState>,
-    Query(query): Query<Token>,
+    State(sockets): State<Sockets>,
+    State(sessions): State<Sessions>,
+    QueryTokens(tokens): QueryTokens,
+    session: Result<SessionPath, ApiError>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let principal = authenticate(request.headers(), query.token.as_deref(), &state)?;
-    let (mut parts, body) = request.into_parts();
-    let Path(session) = Path::<SessionId>::from_request_parts(&mut parts, &state).await.map_err(|_| {
-        let path = parts.extensions.get::<OriginalUri>().map_or(parts.uri.path(), |uri| uri.path());
-        ApiError::not_found(format!("session {path}"))
-    })?;
-    let request = Request::from_parts(parts, body);
+    let principal = sockets.keys.authenticate(request.headers(), &tokens)?;
+    let SessionPath(session) = session?;
     if !principal.may_view(session) {
         return Err(ApiError::new(Kind::Forbidden, "this token opens another session's terminal only"));
     }
     let key = websocket_key(request.headers())?;
     // In HTTP rather than by a close code, since simple clients show this and not that.
-    state.sessions().resolve(session).await.map_err(|error| {
+    sessions.resolve(session).await.map_err(|error| {
         let kind = match error.code {
             lap_wire::control::ErrorCode::NotFound => Kind::NotFound,
             _ => Kind::Conflict,
@@ -105,12 +117,12 @@ pub(super) async fn tty(
         ApiError::new(kind, error.message)
     })?;
     let grant = Grant { only_session: Some(session), may_type: principal.may_type(session) };
-    hand_over(&state, request, grant, Destination::Tty(session), &key)
+    sockets.hand_over(request, grant, Destination::Tty(session), &key)
 }
 
 impl Principal {
     fn may_attach(&self) -> bool {
-        self.only_session().is_some() || self.has(crate::auth::Scope::Attach)
+        self.only_session().is_some() || self.has(crate::http::auth::Scope::Attach)
     }
 }
 
@@ -143,42 +155,44 @@ fn websocket_key(headers: &HeaderMap) -> Result<HeaderValue, ApiError> {
     }
 }
 
-/// Answers 101 and gives the socket to the hub once the answer is out.
-fn hand_over(
-    state: &AppState,
-    mut request: Request,
-    grant: Grant,
-    destination: Destination,
-    key: &HeaderValue,
-) -> Result<Response, ApiError> {
-    let slot = state.hub().slot().ok_or_else(|| {
-        ApiError::too_many("too many terminals are attached to this server now", RETRY_AFTER)
-    })?;
-    let upgrade = request
-        .extensions_mut()
-        .remove::<OnUpgrade>()
-        .ok_or_else(|| ApiError::new(Kind::Invalid, "this connection cannot be upgraded"))?;
-    // The connection still counts as one of the server's while the hub has it.
-    let connection = request.extensions().get::<Connection>().cloned();
-    let hub = state.hub().clone();
-    state.tasks().spawn(async move {
-        let Some((socket, leftover)) = socket_of(upgrade).await else { return };
-        let slot = slot.beside(connection);
-        match destination {
-            Destination::Attach => hub.attach(socket, leftover, grant, slot).await,
-            Destination::Tty(session) => hub.tty(session, socket, leftover, grant, slot).await,
-        }
-    });
-    let mut digest = Sha1::new();
-    digest.update(key.as_bytes());
-    digest.update(ACCEPT_GUID);
-    let accept = HeaderValue::try_from(STANDARD.encode(digest.finalize())).map_err(ApiError::internal)?;
-    let headers = [
-        (UPGRADE, HeaderValue::from_static("websocket")),
-        (CONNECTION, HeaderValue::from_static("Upgrade")),
-        (SEC_WEBSOCKET_ACCEPT, accept),
-    ];
-    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+impl Sockets {
+    /// Answers 101 and gives the socket to the hub once the answer is out.
+    fn hand_over(
+        &self,
+        mut request: Request,
+        grant: Grant,
+        destination: Destination,
+        key: &HeaderValue,
+    ) -> Result<Response, ApiError> {
+        let slot = self.hub.slot().ok_or_else(|| {
+            ApiError::too_many("too many terminals are attached to this server now", RETRY_AFTER)
+        })?;
+        let upgrade = request
+            .extensions_mut()
+            .remove::<OnUpgrade>()
+            .ok_or_else(|| ApiError::new(Kind::Invalid, "this connection cannot be upgraded"))?;
+        // The connection still counts as one of the server's while the hub has it.
+        let connection = request.extensions().get::<ConnectionSlot>().cloned();
+        let hub = self.hub.clone();
+        self.drain.run("an upgrade", async move {
+            let Some((socket, leftover)) = socket_of(upgrade).await else { return };
+            let slot = slot.beside(connection);
+            match destination {
+                Destination::Attach => hub.attach(socket, leftover, grant, slot).await,
+                Destination::Tty(session) => hub.tty(session, socket, leftover, grant, slot).await,
+            }
+        });
+        let mut digest = Sha1::new();
+        digest.update(key.as_bytes());
+        digest.update(ACCEPT_GUID);
+        let accept = HeaderValue::try_from(STANDARD.encode(digest.finalize())).map_err(ApiError::internal)?;
+        let headers = [
+            (UPGRADE, HeaderValue::from_static("websocket")),
+            (CONNECTION, HeaderValue::from_static("Upgrade")),
+            (SEC_WEBSOCKET_ACCEPT, accept),
+        ];
+        Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+    }
 }
 
 /// The bare socket, taken from its runtime, and what was read from it already.

@@ -1,12 +1,16 @@
+//! What is known about a session in trouble: answers the evidence and the issues it comes to.
+
 use axum::Json;
 use axum::extract::State;
 use lap_platform::model::{Diagnosis, SessionId};
+use lap_platform::session::Sessions;
+use lap_platform::store::Store;
 
-use crate::auth::{Can, Read};
-use crate::diagnose;
-use crate::error::ApiError;
-use crate::extract::SessionPath;
-use crate::state::AppState;
+use crate::diagnose::Sources;
+use crate::http::auth::{Can, Read};
+use crate::http::error::ApiError;
+use crate::http::extract::SessionPath;
+use crate::recording::RecordingReader;
 
 /// What is known about a session: where it stands, why, what its sandbox and its program last said.
 #[utoipa::path(
@@ -21,9 +25,12 @@ use crate::state::AppState;
 )]
 pub(super) async fn diagnose(
     _: Can<Read>,
-    State(state): State<AppState>,
+    State(store): State<Store>,
+    State(sessions): State<Sessions>,
+    State(recordings): State<RecordingReader>,
     SessionPath(id): SessionPath,
 ) -> Result<Json<Diagnosis>, ApiError> {
-    let session = state.sessions().get(id).await?;
-    diagnose::diagnose(&state, session).await.map(Json)
+    let session = sessions.get(id).await?;
+    let sources = Sources { store, sessions, recordings };
+    Ok(Json(sources.diagnose(session).await))
 }

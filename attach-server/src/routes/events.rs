@@ -1,22 +1,25 @@
-use std::convert::Infallible;
+//! The feed of changes as streams of server-sent events: of everything, or of one session.
+
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::body::Bytes;
+use axum::extract::{FromRef, State};
 use axum::http::HeaderMap;
-use axum::response::sse::{Event, KeepAlive};
-use axum::response::{IntoResponse as _, Response, Sse};
+use axum::response::Response;
 use futures_util::Stream;
 use lap_platform::model::{Change, ErrorBody, SessionId};
+use lap_platform::session::Sessions;
 
-use crate::auth::{Can, Read};
-use crate::error::{ApiError, Kind};
-use crate::extract::{Query, SessionPath};
-use crate::feed::{Feed, Only};
-use crate::limits::Slot;
-use crate::state::AppState;
+use crate::changes::{Changes, Only, Reader};
+use crate::http::auth::{Can, Read};
+use crate::http::error::{ApiError, Kind};
+use crate::http::extract::{Query, SessionPath};
+use crate::http::limits::Slot;
+use crate::http::sse;
+use crate::state::{AppState, EventStreams};
 
-/// Shorter than the shortest idle time-out of load balancers (60 s) by far, and a third of what clients wait.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Shorter than the shortest idle time-out of what may stand between, which is 10 s.
+const HEARTBEAT: Duration = Duration::from_secs(8);
 /// The longest that a client may ask for instead: one on the same machine, whom the kernel tells of a server's death.
 const MAX_HEARTBEAT: Duration = Duration::from_secs(300);
 /// How soon a client whose stream ended comes back.
@@ -37,18 +40,27 @@ pub(crate) struct Resume {
 #[derive(serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Liveness {
-    /// Seconds between the comments that show that the stream lives; 15 when absent.
-    #[param(minimum = 15, maximum = 300)]
+    /// Seconds between the comments that show that the stream lives; 8 when absent.
+    #[param(minimum = 1, maximum = 300)]
     heartbeat: Option<u64>,
 }
 
 impl Liveness {
-    fn interval(&self) -> Result<Duration, ApiError> {
-        let interval = self.heartbeat.map_or(HEARTBEAT, Duration::from_secs);
-        if interval < HEARTBEAT || interval > MAX_HEARTBEAT {
-            return Err(ApiError::new(Kind::Invalid, "heartbeat is 15 to 300 seconds"));
-        }
-        Ok(interval)
+    fn interval(&self) -> Duration {
+        self.heartbeat.map_or(HEARTBEAT, Duration::from_secs).clamp(Duration::from_secs(1), MAX_HEARTBEAT)
+    }
+}
+
+/// What a stream of events is made from.
+#[derive(Clone)]
+pub(super) struct Streams {
+    changes: Changes,
+    slots: EventStreams,
+}
+
+impl FromRef<AppState> for Streams {
+    fn from_ref(state: &AppState) -> Streams {
+        Streams { changes: Changes::from_ref(state), slots: EventStreams::from_ref(state) }
     }
 }
 
@@ -68,11 +80,11 @@ impl Liveness {
 )]
 pub(super) async fn all(
     _: Can<Read>,
-    State(state): State<AppState>,
+    State(streams): State<Streams>,
     Query(liveness): Query<Liveness>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    stream(&state, &headers, &liveness, Only::All).await
+    streams.open(&headers, &liveness, Only::All).await
 }
 
 /// Every change of one session.
@@ -88,26 +100,23 @@ pub(super) async fn all(
 )]
 pub(super) async fn of_session(
     _: Can<Read>,
-    State(state): State<AppState>,
+    State(streams): State<Streams>,
+    State(sessions): State<Sessions>,
     SessionPath(id): SessionPath,
     Query(liveness): Query<Liveness>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    state.sessions().get(id).await?;
-    stream(&state, &headers, &liveness, Only::Session(id)).await
+    sessions.get(id).await?;
+    streams.open(&headers, &liveness, Only::Session(id)).await
 }
 
-async fn stream(
-    state: &AppState,
-    headers: &HeaderMap,
-    liveness: &Liveness,
-    only: Only,
-) -> Result<Response, ApiError> {
-    let (after, heartbeat) = (resume_point(headers)?, liveness.interval()?);
-    let slot = state.parts().event_streams.take()?;
-    let feed = Feed::open(state.clone(), only, after).await?;
-    let heartbeat = KeepAlive::new().interval(heartbeat);
-    Ok(Sse::new(events(feed, slot)).keep_alive(heartbeat).into_response())
+impl Streams {
+    async fn open(self, headers: &HeaderMap, liveness: &Liveness, only: Only) -> Result<Response, ApiError> {
+        let after = resume_point(headers)?;
+        let slot = self.slots.0.take()?;
+        let reader = self.changes.reader(only, after).await?;
+        Ok(sse::response(events(reader, slot, liveness.interval())))
+    }
 }
 
 fn resume_point(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
@@ -118,17 +127,17 @@ fn resume_point(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
 }
 
 /// Ends when the server stops: the client comes back, to another one, with the last id it has seen.
-fn events(feed: Feed, slot: Slot) -> impl Stream<Item = Result<Event, Infallible>> {
+fn events(reader: Reader, slot: Slot, heartbeat: Duration) -> impl Stream<Item = Bytes> {
     // Sent at once, so that a client that has not heard of any change yet can resume all the same.
-    let first = Event::default().id(feed.position().to_string()).retry(RETRY);
-    futures_util::stream::unfold((Some(first), feed, slot), |(first, mut feed, slot)| async move {
+    let first = sse::position(reader.position(), RETRY);
+    futures_util::stream::unfold((Some(first), reader, slot), move |(first, mut reader, slot)| async move {
         if let Some(first) = first {
-            return Some((Ok(first), (None, feed, slot)));
+            return Some((first, (None, reader, slot)));
         }
-        let change = feed.next().await?;
-        let event = Event::default().id(change.id.to_string()).event("change");
-        // A change is made of maps, lists and words: it can always be written.
-        let event = event.json_data(&change).unwrap_or_default();
-        Some((Ok(event), (None, feed, slot)))
+        let bytes = match tokio::time::timeout(heartbeat, reader.next()).await {
+            Ok(event) => event?.encoded.clone(),
+            Err(_) => sse::HEARTBEAT,
+        };
+        Some((bytes, (None, reader, slot)))
     })
 }

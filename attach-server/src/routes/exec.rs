@@ -1,18 +1,20 @@
+//! A command in a session's sandbox: answers what it printed and how it ended.
+
 use axum::Json;
 use axum::extract::State;
 use lap_platform::model::{ExecRequest, ExecResult, SessionId, validate};
+use lap_platform::session::Sessions;
 
-use crate::auth::{Can, Operate};
-use crate::error::ApiError;
-use crate::extract::{Body, SessionPath};
-use crate::state::AppState;
+use crate::http::auth::{Can, Operate};
+use crate::http::error::ApiError;
+use crate::http::extract::{Body, SessionPath};
 
 /// Runs a command in a session's sandbox, beside its program, and answers when it has ended.
 #[utoipa::path(
     post,
     path = "/api/v1/managed_agents/sessions/{session_id}/exec",
     tag = "terminal",
-    params(("session_id" = SessionId, Path, description = "The session."), crate::idempotency::KeyHeader),
+    params(("session_id" = SessionId, Path, description = "The session."), crate::http::idempotency::KeyHeader),
     request_body = ExecRequest,
     responses(
         (status = 200, description = "What came of it.", body = ExecResult),
@@ -23,10 +25,10 @@ use crate::state::AppState;
 )]
 pub(super) async fn exec(
     _: Can<Operate>,
-    State(state): State<AppState>,
+    State(sessions): State<Sessions>,
     SessionPath(id): SessionPath,
     body: Body<ExecRequest>,
 ) -> Result<Json<ExecResult>, ApiError> {
     let request = body.judged(validate::exec)?;
-    Ok(Json(state.sessions().exec(id, request).await?))
+    Ok(Json(sessions.exec(id, request).await?))
 }

@@ -1,9 +1,11 @@
+//! What is answered where no route does: 404, 405, and 500 where one panicked.
+
 use std::any::Any;
 
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
 
-use crate::error::{ApiError, Kind};
+use crate::http::error::{ApiError, Kind};
 
 /// Longer paths are cut in the answer.
 const MAX_SHOWN: usize = 200;

@@ -1,11 +1,12 @@
+//! The catalog of programs an agent can be: answers all of them, those that can be started here first.
+
 use axum::Json;
 use axum::extract::State;
 use lap_platform::model::{Harness, Page};
 use lap_platform::session::Sessions;
 
 use crate::agent_form::Defaults;
-use crate::auth::{Can, Read};
-use crate::state::AppState;
+use crate::http::auth::{Can, Read};
 
 /// The programs an agent can be; those this server can start come first.
 #[utoipa::path(
@@ -14,8 +15,12 @@ use crate::state::AppState;
     tag = "agents",
     responses((status = 200, description = "All of them, in one page.", body = Page<Harness>))
 )]
-pub(super) async fn list(_: Can<Read>, State(state): State<AppState>) -> Json<Page<Harness>> {
-    let data = all(state.sessions(), state.agent_defaults());
+pub(super) async fn list(
+    _: Can<Read>,
+    State(sessions): State<Sessions>,
+    State(defaults): State<Defaults>,
+) -> Json<Page<Harness>> {
+    let data = all(&sessions, &defaults);
     let total = data.len() as u64;
     let limit = Page::<Harness>::MAX_LIMIT;
     Json(Page { data, total, limit, offset: 0, next_cursor: None })

@@ -1,3 +1,5 @@
+//! Whether the server lives: everybody may ask.
+
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

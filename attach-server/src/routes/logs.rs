@@ -1,3 +1,5 @@
+//! What a session's terminal and its sandbox said: answers an asciicast, or plain text.
+
 use std::time::Duration;
 
 use axum::extract::State;
@@ -5,14 +7,14 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use lap_platform::model::{ErrorBody, SessionId};
 use lap_platform::sandbox;
+use lap_platform::session::Sessions;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::auth::{Can, Read};
-use crate::error::ApiError;
-use crate::extract::{Query, SessionPath};
-use crate::recording;
-use crate::state::AppState;
+use crate::http::auth::{Can, Read};
+use crate::http::error::ApiError;
+use crate::http::extract::{Query, SessionPath};
+use crate::recording::RecordingReader;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const ASCIICAST: &str = "application/x-asciicast";
@@ -33,12 +35,13 @@ const TAIL_LINES: u32 = 500;
 )]
 pub(super) async fn recording(
     _: Can<Read>,
-    State(state): State<AppState>,
+    State(sessions): State<Sessions>,
+    State(recordings): State<RecordingReader>,
     SessionPath(id): SessionPath,
 ) -> Result<impl IntoResponse, ApiError> {
-    state.sessions().get(id).await?;
+    sessions.get(id).await?;
     let missing = || ApiError::not_found(format!("a recording of session {id}"));
-    let cast = recording::read(&state, id).await?.ok_or_else(missing)?;
+    let cast = recordings.read(id).await?.ok_or_else(missing)?;
     let name = format!("attachment; filename=\"{id}.cast\"");
     Ok(([(header::CONTENT_TYPE, ASCIICAST.to_owned()), (header::CONTENT_DISPOSITION, name)], cast))
 }
@@ -57,12 +60,13 @@ pub(super) async fn recording(
 )]
 pub(super) async fn log(
     _: Can<Read>,
-    State(state): State<AppState>,
+    State(sessions): State<Sessions>,
+    State(recordings): State<RecordingReader>,
     SessionPath(id): SessionPath,
 ) -> Result<impl IntoResponse, ApiError> {
-    state.sessions().get(id).await?;
+    sessions.get(id).await?;
     let mut text = String::new();
-    for line in recording::transcript(&state, id).await?.lines {
+    for line in recordings.transcript(id).await?.lines {
         text.push_str(&line);
         text.push('\n');
     }
@@ -97,12 +101,12 @@ pub(crate) struct Tail {
 )]
 pub(super) async fn sandbox_logs(
     _: Can<Read>,
-    State(state): State<AppState>,
+    State(sessions): State<Sessions>,
     SessionPath(id): SessionPath,
     Query(tail): Query<Tail>,
 ) -> Result<impl IntoResponse, ApiError> {
     let within = tail.since_seconds.map(|seconds| Duration::from_secs(seconds.into()));
     let tail = sandbox::Tail { lines: tail.tail_lines.unwrap_or(TAIL_LINES), within };
-    let text = state.sessions().sandbox_logs(id, tail).await?;
+    let text = sessions.sandbox_logs(id, tail).await?;
     Ok(([(header::CONTENT_TYPE, TEXT)], text))
 }

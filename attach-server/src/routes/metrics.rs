@@ -1,10 +1,15 @@
+//! What the server has counted: answers Prometheus' text.
+
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use crate::auth::{Can, Read};
-use crate::error::ApiError;
-use crate::state::AppState;
+use crate::http::auth::{Can, Read};
+use crate::http::error::ApiError;
+use crate::hub::HubHandle;
+use crate::metrics::Metrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -22,8 +27,9 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 )]
 pub(super) async fn metrics(
     _: Can<Read>,
-    State(state): State<AppState>,
+    State(metrics): State<Arc<Metrics>>,
+    State(hub): State<HubHandle>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let text = state.metrics().encode(state.hub().census().await).map_err(ApiError::internal)?;
+    let text = metrics.encode(hub.census().await).map_err(ApiError::internal)?;
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text))
 }

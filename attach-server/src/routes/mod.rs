@@ -21,8 +21,9 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::{auth, idempotency, observe, origin, request_id, timeout};
+use crate::openapi;
 use crate::state::AppState;
-use crate::{auth, idempotency, observe, openapi, origin, request_id, timeout};
 
 /// The route whose requests may carry attachments.
 pub(crate) const CREATE_SESSION_PATH: &str = "/api/v1/managed_agents/agents/{agent_id}/session";
@@ -82,6 +83,7 @@ impl Routes {
             .fallback(fallback::unknown_path)
             .method_not_allowed_fallback(fallback::unknown_method)
             .layer(from_fn_with_state(state.clone(), origin::check))
+            .layer(from_fn_with_state(state.clone(), timeout::cut))
             .layer(CatchPanicLayer::custom(fallback::panicked))
             .layer(from_fn_with_state(state.clone(), observe::observe))
             .layer(from_fn(request_id::assign))

@@ -1,9 +1,11 @@
+//! The API's own description: answers `openapi.json`.
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use crate::auth::{Can, Read};
-use crate::state::AppState;
+use crate::http::auth::{Can, Read};
+use crate::state::Document;
 
 /// This document.
 #[utoipa::path(
@@ -12,6 +14,6 @@ use crate::state::AppState;
     tag = "server",
     responses((status = 200, description = "The API's description, OpenAPI 3.1.", body = Object))
 )]
-pub(super) async fn openapi(_: Can<Read>, State(state): State<AppState>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], state.parts().document.clone())
+pub(super) async fn openapi(_: Can<Read>, State(Document(document)): State<Document>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], document)
 }

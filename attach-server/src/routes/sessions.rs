@@ -1,20 +1,21 @@
+//! Sessions: lists of them, and asking for one, reading, renaming, ending and starting it again. Answers carry the
+//! session as it is then; what takes longer is told by the feed of changes.
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use jiff::Timestamp;
 use lap_platform::model::validate;
 use lap_platform::model::{
     AgentId, CreateSession, Order, Page, Session, SessionId, SessionPatch, SessionStatus,
 };
-use lap_platform::session::{SessionError, SessionsQuery};
+use lap_platform::session::{SessionError, Sessions, SessionsQuery};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::page;
-use crate::auth::{Can, Operate, Principal, Read};
-use crate::error::{ApiError, Kind};
-use crate::extract::{AgentPath, Body, NoBody, OptionalBody, Query, SessionPath};
-use crate::state::AppState;
+use crate::http::auth::{Can, Keys, Operate, Principal, Read};
+use crate::http::error::{ApiError, Kind};
+use crate::http::extract::{AgentPath, Body, NoBody, OptionalBody, Query, SessionPath};
 
 /// Which sessions a list has.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -44,7 +45,7 @@ pub(crate) struct ListSessions {
     post,
     path = "/api/v1/managed_agents/agents/{agent_id}/session",
     tag = "sessions",
-    params(("agent_id" = AgentId, Path, description = "The agent."), crate::idempotency::KeyHeader),
+    params(("agent_id" = AgentId, Path, description = "The agent."), crate::http::idempotency::KeyHeader),
     request_body(content = Option<CreateSession>, description = "May be left out."),
     responses(
         (status = 200, description = "The session, `creating`.", body = Session),
@@ -55,14 +56,15 @@ pub(crate) struct ListSessions {
 )]
 pub(super) async fn create(
     can: Can<Operate>,
-    State(state): State<AppState>,
+    State(sessions): State<Sessions>,
+    State(keys): State<Keys>,
     AgentPath(agent): AgentPath,
     OptionalBody(body): OptionalBody<CreateSession>,
 ) -> Result<Json<Session>, ApiError> {
     let request = body.judged(validate::create_session)?;
     unknown_skill(&request.skill_ids)?;
-    let session = state.sessions().create(agent, request, "api").await?;
-    Ok(Json(with_token(session, &can.principal, &state)?))
+    let session = sessions.create(agent, request, "api").await?;
+    Ok(Json(with_token(session, &can.principal, &keys)?))
 }
 
 /// There is no library of skills yet, so that any id is unknown.
@@ -79,8 +81,8 @@ pub(super) fn unknown_skill(ids: &[uuid::Uuid]) -> Result<(), ApiError> {
     responses((status = 200, description = "A page of them.", body = Page<Session>))
 )]
 pub(super) async fn list(
-    can: Can<Read>,
-    State(state): State<AppState>,
+    _: Can<Read>,
+    State(sessions): State<Sessions>,
     Query(query): Query<ListSessions>,
 ) -> Result<Json<Page<Session>>, ApiError> {
     let query = SessionsQuery {
@@ -92,16 +94,11 @@ pub(super) async fn list(
         cursor: query.cursor,
         order: query.order.unwrap_or_default(),
     };
-    let mut page = state.sessions().list(&query).await.map_err(|error| match error {
+    let page = sessions.list(&query).await.map_err(|error| match error {
         // Of a list the one thing that can contradict anything is its cursor.
         SessionError::Conflict(message) => ApiError::new(Kind::Invalid, message),
         other => other.into(),
     })?;
-    page.data = page
-        .data
-        .into_iter()
-        .map(|session| with_token(session, &can.principal, &state))
-        .collect::<Result<_, _>>()?;
     Ok(Json(page))
 }
 
@@ -118,11 +115,12 @@ pub(super) async fn list(
 )]
 pub(super) async fn get(
     can: Can<Read>,
-    State(state): State<AppState>,
+    State(sessions): State<Sessions>,
+    State(keys): State<Keys>,
     SessionPath(id): SessionPath,
 ) -> Result<Json<Session>, ApiError> {
-    let session = state.sessions().get(id).await?;
-    Ok(Json(with_token(session, &can.principal, &state)?))
+    let session = sessions.get(id).await?;
+    Ok(Json(with_token(session, &can.principal, &keys)?))
 }
 
 /// Changes what a session is called.
@@ -139,13 +137,14 @@ pub(super) async fn get(
 )]
 pub(super) async fn patch(
     can: Can<Operate>,
-    State(state): State<AppState>,
+    State(sessions): State<Sessions>,
+    State(keys): State<Keys>,
     SessionPath(id): SessionPath,
     body: Body<SessionPatch>,
 ) -> Result<Json<Session>, ApiError> {
     let patch = body.judged(validate::session_patch)?;
-    let session = state.sessions().patch(id, patch).await?;
-    Ok(Json(with_token(session, &can.principal, &state)?))
+    let session = sessions.patch(id, patch).await?;
+    Ok(Json(with_token(session, &can.principal, &keys)?))
 }
 
 /// Ends a session and its sandbox. Its recording and log stay. One that has ended already is no error.
@@ -161,10 +160,10 @@ pub(super) async fn patch(
 )]
 pub(super) async fn delete(
     _: Can<Operate>,
-    State(state): State<AppState>,
+    State(sessions): State<Sessions>,
     SessionPath(id): SessionPath,
 ) -> Result<StatusCode, ApiError> {
-    state.sessions().delete(id).await?;
+    sessions.delete(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -173,7 +172,7 @@ pub(super) async fn delete(
     post,
     path = "/api/v1/managed_agents/sessions/{session_id}/stop",
     tag = "sessions",
-    params(("session_id" = SessionId, Path, description = "The session."), crate::idempotency::KeyHeader),
+    params(("session_id" = SessionId, Path, description = "The session."), crate::http::idempotency::KeyHeader),
     responses(
         (status = 200, description = "The session, ended.", body = Session),
         (status = 404, description = "There is no such session.", body = lap_platform::model::ErrorBody),
@@ -183,11 +182,11 @@ pub(super) async fn delete(
 )]
 pub(super) async fn stop(
     _: Can<Operate>,
-    State(state): State<AppState>,
+    State(sessions): State<Sessions>,
     SessionPath(id): SessionPath,
     _: NoBody,
 ) -> Result<Json<Session>, ApiError> {
-    Ok(Json(state.sessions().stop(id).await?))
+    Ok(Json(sessions.stop(id).await?))
 }
 
 /// A new sandbox for a session, with the same agent, skills and files.
@@ -195,7 +194,7 @@ pub(super) async fn stop(
     post,
     path = "/api/v1/managed_agents/sessions/{session_id}/restart",
     tag = "sessions",
-    params(("session_id" = SessionId, Path, description = "The session."), crate::idempotency::KeyHeader),
+    params(("session_id" = SessionId, Path, description = "The session."), crate::http::idempotency::KeyHeader),
     responses(
         (status = 200, description = "The session, `creating`.", body = Session),
         (status = 404, description = "There is no such session.", body = lap_platform::model::ErrorBody),
@@ -205,12 +204,13 @@ pub(super) async fn stop(
 )]
 pub(super) async fn restart(
     can: Can<Operate>,
-    State(state): State<AppState>,
+    State(sessions): State<Sessions>,
+    State(keys): State<Keys>,
     SessionPath(id): SessionPath,
     _: NoBody,
 ) -> Result<Json<Session>, ApiError> {
-    let session = state.sessions().restart(id).await?;
-    Ok(Json(with_token(session, &can.principal, &state)?))
+    let session = sessions.restart(id).await?;
+    Ok(Json(with_token(session, &can.principal, &keys)?))
 }
 
 /// Ends what the session's program is doing now, and not the program: as Ctrl-C would.
@@ -218,7 +218,7 @@ pub(super) async fn restart(
     post,
     path = "/api/v1/managed_agents/sessions/{session_id}/abort",
     tag = "sessions",
-    params(("session_id" = SessionId, Path, description = "The session."), crate::idempotency::KeyHeader),
+    params(("session_id" = SessionId, Path, description = "The session."), crate::http::idempotency::KeyHeader),
     responses(
         (status = 200, description = "The session.", body = Session),
         (status = 404, description = "There is no such session.", body = lap_platform::model::ErrorBody),
@@ -227,22 +227,19 @@ pub(super) async fn restart(
 )]
 pub(super) async fn abort(
     can: Can<Operate>,
-    State(state): State<AppState>,
+    State(sessions): State<Sessions>,
+    State(keys): State<Keys>,
     SessionPath(id): SessionPath,
     _: NoBody,
 ) -> Result<Json<Session>, ApiError> {
-    let session = state.sessions().abort(id).await?;
-    Ok(Json(with_token(session, &can.principal, &state)?))
+    let session = sessions.abort(id).await?;
+    Ok(Json(with_token(session, &can.principal, &keys)?))
 }
 
-/// A session with a fresh token for its terminal, for whoever may type there.
-pub(super) fn with_token(
-    session: Session,
-    principal: &Principal,
-    state: &AppState,
-) -> Result<Session, ApiError> {
+/// A session with a token for its terminal, for whoever may type there. Lists and the feed carry none.
+fn with_token(session: Session, principal: &Principal, keys: &Keys) -> Result<Session, ApiError> {
     let opens = session.tty_url.is_some() && principal.may_type(session.id);
-    let mint = || state.parts().tty_tokens.mint(session.id, Timestamp::now()).map_err(ApiError::internal);
-    let tty_token = opens.then(mint).transpose()?;
+    let token = || keys.terminal_token(session.id).map_err(ApiError::internal);
+    let tty_token = opens.then(token).transpose()?;
     Ok(Session { tty_token, ..session })
 }

@@ -1,9 +1,10 @@
 //! Bodies, queries and ids of requests. What does not fit is refused with every fault and its path, at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body as HttpBody, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -17,13 +18,28 @@ use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::error::{ApiError, Kind};
+use super::error::{ApiError, Kind};
+use super::limits::Slots;
+use super::schema::{self, Pruned, Schemas};
 use crate::openapi::IGNORED_FIELDS;
-use crate::schema::{self, Pruned};
-use crate::state::AppState;
 
 /// The longest a body may take to arrive: 1 MiB over a bad mobile link.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of a body that is over its limit is read and thrown away, in bytes and in time: a client that has not sent
+/// all of it does not read the answer, and where the connection is closed instead it never sees one.
+const DRAINED_BYTES: usize = 256 * 1024 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How large bodies may be.
+#[derive(Clone, Debug)]
+pub(crate) struct BodyLimits {
+    /// Bytes of one.
+    pub(crate) bytes: usize,
+    /// Bytes of one that carries attachments.
+    pub(crate) attachment_bytes: usize,
+    /// Those over the ordinary limit that are read at a time.
+    pub(crate) large: Slots,
+}
 
 /// A request's JSON body, as far as it can be read: what is wrong with it is told by [`Body::judged`], all at once.
 #[derive(Debug)]
@@ -78,16 +94,23 @@ impl RequestBody for CreateSession {
     const WITH_ATTACHMENTS: bool = true;
 }
 
-impl<T: RequestBody> FromRequest<AppState> for Body<T> {
+impl<T, S> FromRequest<S> for Body<T>
+where
+    T: RequestBody,
+    S: Send + Sync,
+    BodyLimits: FromRef<S>,
+    Arc<Schemas>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Body<T>, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Body<T>, ApiError> {
         let (parts, body) = request.into_parts();
-        let bytes = read_within(&parts.headers, body, T::WITH_ATTACHMENTS, state).await?;
+        let limits = BodyLimits::from_ref(state);
+        let bytes = limits.read(&parts.headers, body, T::WITH_ATTACHMENTS).await?;
         if bytes.is_empty() {
             return Err(ApiError::new(Kind::Invalid, "the request has no body; send a JSON object"));
         }
-        parse(&parts.headers, &bytes, state)
+        parse(&parts.headers, &bytes, &Arc::from_ref(state))
     }
 }
 
@@ -95,16 +118,23 @@ impl<T: RequestBody> FromRequest<AppState> for Body<T> {
 #[derive(Debug)]
 pub(crate) struct OptionalBody<T>(pub(crate) Body<T>);
 
-impl<T: RequestBody + Default> FromRequest<AppState> for OptionalBody<T> {
+impl<T, S> FromRequest<S> for OptionalBody<T>
+where
+    T: RequestBody + Default,
+    S: Send + Sync,
+    BodyLimits: FromRef<S>,
+    Arc<Schemas>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<OptionalBody<T>, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<OptionalBody<T>, ApiError> {
         let (parts, body) = request.into_parts();
-        let bytes = read_within(&parts.headers, body, T::WITH_ATTACHMENTS, state).await?;
+        let limits = BodyLimits::from_ref(state);
+        let bytes = limits.read(&parts.headers, body, T::WITH_ATTACHMENTS).await?;
         if bytes.is_empty() || bytes.trim_ascii() == b"null" {
             return Ok(OptionalBody(Body::of(T::default())));
         }
-        parse(&parts.headers, &bytes, state).map(OptionalBody)
+        parse(&parts.headers, &bytes, &Arc::from_ref(state)).map(OptionalBody)
     }
 }
 
@@ -112,11 +142,16 @@ impl<T: RequestBody + Default> FromRequest<AppState> for OptionalBody<T> {
 #[derive(Debug)]
 pub(crate) struct NoBody;
 
-impl FromRequest<AppState> for NoBody {
+impl<S> FromRequest<S> for NoBody
+where
+    S: Send + Sync,
+    BodyLimits: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<NoBody, ApiError> {
-        let bytes = read(request.into_body(), state.limits().body_bytes).await?;
+    async fn from_request(request: Request, state: &S) -> Result<NoBody, ApiError> {
+        let (parts, body) = request.into_parts();
+        let bytes = BodyLimits::from_ref(state).read(&parts.headers, body, false).await?;
         match serde_json::from_slice::<Value>(&bytes) {
             _ if bytes.iter().all(u8::is_ascii_whitespace) => Ok(NoBody),
             Ok(Value::Object(fields)) if fields.is_empty() => Ok(NoBody),
@@ -125,30 +160,40 @@ impl FromRequest<AppState> for NoBody {
     }
 }
 
-/// Reads a whole body within its limits.
-pub(crate) async fn read_within(
-    headers: &HeaderMap,
-    body: HttpBody,
-    with_attachments: bool,
-    state: &AppState,
-) -> Result<Bytes, ApiError> {
-    let ordinary = state.limits().body_bytes;
-    let length =
-        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if !with_attachments || length.is_some_and(|length| length <= ordinary) {
-        return read(body, ordinary).await;
+impl BodyLimits {
+    /// Reads a whole body within its limits.
+    ///
+    /// # Errors
+    /// 413 over them, 408 when it does not come, 415 where it is encoded.
+    pub(crate) async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: HttpBody,
+        with_attachments: bool,
+    ) -> Result<Bytes, ApiError> {
+        let plain = |encoding: &[u8]| encoding.trim_ascii().eq_ignore_ascii_case(b"identity");
+        if !headers.get_all(header::CONTENT_ENCODING).iter().all(|encoding| plain(encoding.as_bytes())) {
+            let message = "the body must be sent as it is, without a content-encoding such as gzip";
+            return Err(ApiError::new(Kind::UnsupportedMediaType, message));
+        }
+        let length =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if !with_attachments || length.is_some_and(|length| length <= self.bytes) {
+            return read(body, self.bytes).await;
+        }
+        // Held until the body is whole: it is the reading of many at a time that memory could not bear.
+        let _slot = self.large.take()?;
+        read(body, self.attachment_bytes).await
     }
-    // Held until the body is whole: it is the reading of many at a time that memory could not bear.
-    let _slot = state.parts().large_bodies.take()?;
-    read(body, state.limits().attachment_body_bytes).await
 }
 
 /// Reads a whole body, up to `limit` bytes and for a limited time.
-async fn read(body: HttpBody, limit: usize) -> Result<Bytes, ApiError> {
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
+async fn read(mut body: HttpBody, limit: usize) -> Result<Bytes, ApiError> {
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(&mut body, limit).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            drain(body).await;
             Err(ApiError::new(Kind::TooLarge, format!("the body is over the limit of {limit} bytes")))
         }
         Ok(Err(error)) => {
@@ -161,7 +206,21 @@ async fn read(body: HttpBody, limit: usize) -> Result<Bytes, ApiError> {
     }
 }
 
-fn parse<T: RequestBody>(headers: &HeaderMap, bytes: &[u8], state: &AppState) -> Result<Body<T>, ApiError> {
+/// Reads the rest of a body and throws it away, within bounds.
+async fn drain(mut body: HttpBody) {
+    let reading = async {
+        let mut left = DRAINED_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(bytes) else { return };
+            left = rest;
+        }
+    };
+    // Whether it all came does not matter: the answer is the same.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, reading).await;
+}
+
+fn parse<T: RequestBody>(headers: &HeaderMap, bytes: &[u8], schemas: &Schemas) -> Result<Body<T>, ApiError> {
     if !is_json(headers) {
         let message = "the body must be JSON; send it with the header content-type: application/json";
         return Err(ApiError::new(Kind::UnsupportedMediaType, message));
@@ -209,10 +268,15 @@ fn unreadable(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldErr
 #[derive(Debug)]
 pub(crate) struct Query<T>(pub(crate) T);
 
-impl<T: DeserializeOwned + IntoParams + 'static> FromRequestParts<AppState> for Query<T> {
+impl<T, S> FromRequestParts<S> for Query<T>
+where
+    T: DeserializeOwned + IntoParams + 'static,
+    S: Send + Sync,
+    Arc<Schemas>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Query<T>, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Query<T>, ApiError> {
         let mut fields = Map::new();
         let mut faults = Vec::new();
         for (name, text) in form_pairs(parts.uri.query().unwrap_or_default()) {
@@ -225,7 +289,7 @@ impl<T: DeserializeOwned + IntoParams + 'static> FromRequestParts<AppState> for 
             fields.insert(name, value);
         }
         let value = Value::Object(fields);
-        match state.schemas().check_query::<T>(&value) {
+        match Arc::<Schemas>::from_ref(state).check_query::<T>(&value) {
             Ok(findings) => faults.extend(findings.into_faults()),
             Err(fault) => faults.push(fault),
         }
@@ -235,6 +299,22 @@ impl<T: DeserializeOwned + IntoParams + 'static> FromRequestParts<AppState> for 
         serde_path_to_error::deserialize(value)
             .map(Query)
             .map_err(|error| ApiError::invalid(vec![unreadable(&error)]))
+    }
+}
+
+/// The tokens in a query, however often there is one. Read without any judgement of the rest of it, which whoever has no
+/// right to ask is not told.
+#[derive(Debug)]
+pub(crate) struct QueryTokens(pub(crate) Vec<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for QueryTokens {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<QueryTokens, ApiError> {
+        let pairs = form_pairs(parts.uri.query().unwrap_or_default());
+        Ok(QueryTokens(
+            pairs.into_iter().filter(|(name, _)| name == "token").map(|(_, value)| value).collect(),
+        ))
     }
 }
 
@@ -280,10 +360,10 @@ fn typed<T: IntoParams>(name: &str, text: String) -> Value {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AgentPath(pub(crate) AgentId);
 
-impl FromRequestParts<AppState> for AgentPath {
+impl<S: Send + Sync> FromRequestParts<S> for AgentPath {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<AgentPath, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<AgentPath, ApiError> {
         let text = path_param(parts, state, "agent_id").await?;
         text.parse().map(AgentPath).map_err(|_| ApiError::not_found(format!("agent {text:?}")))
     }
@@ -293,17 +373,17 @@ impl FromRequestParts<AppState> for AgentPath {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionPath(pub(crate) SessionId);
 
-impl FromRequestParts<AppState> for SessionPath {
+impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<SessionPath, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<SessionPath, ApiError> {
         let text = path_param(parts, state, "session_id").await?;
         text.parse().map(SessionPath).map_err(|_| ApiError::not_found(format!("session {text:?}")))
     }
 }
 
 /// A part of the path as text; one that is not UTF-8 can name nothing.
-async fn path_param(parts: &mut Parts, state: &AppState, name: &str) -> Result<String, ApiError> {
+async fn path_param<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<String, ApiError> {
     let missing = || ApiError::not_found(parts_path(name));
     let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| missing())?;
     params.iter().find(|(param, _)| *param == name).map(|(_, value)| value.to_owned()).ok_or_else(missing)

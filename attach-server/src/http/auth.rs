@@ -4,20 +4,22 @@
 //! balancers strip the header from upgrades. Tokens are compared by their digests in constant time and never logged.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use jiff::Timestamp;
 use lap_platform::model::SessionId;
+use lap_platform::secret::{MasterKey, TokenError, TtyTokens};
 
-use crate::error::{ApiError, Kind};
-use crate::state::AppState;
+use super::error::{ApiError, Kind};
 
 /// What a token may do. Each stands alone; the master key has all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// See agents, sessions, logs, and terminals without typing.
     Read,
     /// Type into terminals.
@@ -32,28 +34,28 @@ pub enum Scope {
 
 /// A set of [`Scope`]s.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Scopes(u8);
+pub(crate) struct Scopes(u8);
 
 impl Scopes {
     /// All there are.
-    pub const ALL: Scopes = Scopes(0b1_1111);
+    pub(crate) const ALL: Scopes = Scopes(0b1_1111);
 
     /// This one as well.
     #[must_use]
-    pub const fn with(self, scope: Scope) -> Scopes {
+    pub(crate) const fn with(self, scope: Scope) -> Scopes {
         Scopes(self.0 | 1 << scope as u8)
     }
 
     /// Whether it is among them.
     #[must_use]
-    pub const fn has(self, scope: Scope) -> bool {
+    pub(crate) const fn has(self, scope: Scope) -> bool {
         self.0 & (1 << scope as u8) != 0
     }
 }
 
 /// Who sends a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Principal {
+pub(crate) struct Principal {
     name: String,
     grant: Grant,
 }
@@ -69,24 +71,33 @@ enum Grant {
 impl Principal {
     /// Whoever has the master key.
     #[must_use]
-    pub fn master() -> Principal {
+    pub(crate) fn master() -> Principal {
         Principal::scoped("operator", Scopes::ALL)
     }
 
     /// Somebody who may do only this.
-    pub fn scoped(name: impl Into<String>, scopes: Scopes) -> Principal {
+    pub(crate) fn scoped(name: impl Into<String>, scopes: Scopes) -> Principal {
         Principal { name: name.into(), grant: Grant::Scopes(scopes) }
     }
 
     /// Whoever has a terminal token of this session.
     #[must_use]
-    pub fn terminal(session: SessionId) -> Principal {
+    pub(crate) fn terminal(session: SessionId) -> Principal {
         Principal { name: "terminal".to_owned(), grant: Grant::Terminal(session) }
+    }
+
+    /// Of two who sent one request, the one that may less; nobody where neither's rights are within the other's.
+    fn narrower(one: Principal, other: Principal) -> Result<Principal, ApiError> {
+        match (&one.grant, &other.grant) {
+            (Grant::Terminal(session), Grant::Scopes(_)) if other.may_view(*session) => Ok(one),
+            (Grant::Scopes(_), Grant::Terminal(session)) if one.may_view(*session) => Ok(other),
+            _ => Err(ApiError::unauthorized()),
+        }
     }
 
     /// The only session it may do anything with, if it is bound to one.
     #[must_use]
-    pub fn only_session(&self) -> Option<SessionId> {
+    pub(crate) fn only_session(&self) -> Option<SessionId> {
         match &self.grant {
             Grant::Scopes(_) => None,
             Grant::Terminal(session) => Some(*session),
@@ -95,19 +106,19 @@ impl Principal {
 
     /// A name for presence and the log.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether it has this scope of the API.
     #[must_use]
-    pub fn has(&self, scope: Scope) -> bool {
+    pub(crate) fn has(&self, scope: Scope) -> bool {
         matches!(&self.grant, Grant::Scopes(scopes) if scopes.has(scope))
     }
 
     /// Whether it may watch this session's terminal.
     #[must_use]
-    pub fn may_view(&self, session: SessionId) -> bool {
+    pub(crate) fn may_view(&self, session: SessionId) -> bool {
         match &self.grant {
             Grant::Scopes(scopes) => scopes.has(Scope::Read) || scopes.has(Scope::Attach),
             Grant::Terminal(theirs) => *theirs == session,
@@ -116,7 +127,7 @@ impl Principal {
 
     /// Whether it may type into this session's terminal.
     #[must_use]
-    pub fn may_type(&self, session: SessionId) -> bool {
+    pub(crate) fn may_type(&self, session: SessionId) -> bool {
         match &self.grant {
             Grant::Scopes(scopes) => scopes.has(Scope::Attach),
             Grant::Terminal(theirs) => *theirs == session,
@@ -125,12 +136,12 @@ impl Principal {
 
     /// Whether it may do everything with every session: take the right to type from others, say.
     #[must_use]
-    pub fn is_operator(&self) -> bool {
+    pub(crate) fn is_operator(&self) -> bool {
         self.has(Scope::Operate)
     }
 
     /// `Ok` if it has the scope, else 403.
-    pub fn require(&self, scope: Scope) -> Result<(), ApiError> {
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), ApiError> {
         if self.has(scope) {
             return Ok(());
         }
@@ -146,42 +157,67 @@ impl Principal {
     }
 }
 
-/// Who sends a request with these headers and, where a token may stand there, this `?token=`. With both, one that is
-/// valid is enough.
-///
-/// # Errors
-/// 401 when no token is valid.
-pub fn authenticate(
-    headers: &HeaderMap,
-    query_token: Option<&str>,
-    state: &AppState,
-) -> Result<Principal, ApiError> {
-    bearer(headers)
-        .into_iter()
-        .chain(query_token)
-        .find_map(|token| principal_of(token, state))
-        .ok_or_else(ApiError::unauthorized)
-}
+/// What opens the server, and the terminals of its sessions.
+#[derive(Clone)]
+pub(crate) struct Keys(Arc<(MasterKey, TtyTokens)>);
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-}
-
-fn principal_of(token: &str, state: &AppState) -> Option<Principal> {
-    if state.is_master_key(token) {
-        return Some(Principal::master());
+impl Keys {
+    pub(crate) fn new(master: MasterKey, terminals: TtyTokens) -> Keys {
+        Keys(Arc::new((master, terminals)))
     }
-    state.tty_session(token).map(Principal::terminal)
+
+    /// Who sends a request with these headers and, where tokens may stand there, these of its query. Each that is
+    /// given must be valid: one that is not is a mistake, or somebody else's.
+    ///
+    /// # Errors
+    /// 401 without a token, with one that is not valid, and with some of different people.
+    pub(crate) fn authenticate(&self, headers: &HeaderMap, query: &[String]) -> Result<Principal, ApiError> {
+        let mut who = None;
+        for token in bearer(headers)?.into_iter().chain(query.iter().map(String::as_str)) {
+            let principal = self.principal_of(token).ok_or_else(ApiError::unauthorized)?;
+            // A terminal's token beside a key of the API's: what both may do, which is less.
+            who = match who {
+                Some(known) if known != principal => Some(Principal::narrower(known, principal)?),
+                _ => Some(principal),
+            };
+        }
+        who.ok_or_else(ApiError::unauthorized)
+    }
+
+    /// A token for a session's terminal: for some minutes the same one.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub(crate) fn terminal_token(&self, session: SessionId) -> Result<String, TokenError> {
+        self.0.1.mint(session, Timestamp::now())
+    }
+
+    fn principal_of(&self, token: &str) -> Option<Principal> {
+        if self.0.0.matches(token) {
+            return Some(Principal::master());
+        }
+        self.0.1.verify(token, Timestamp::now()).ok().map(Principal::terminal)
+    }
+}
+
+/// The header's token. Another scheme is somebody else's business, a proxy's say; several headers are nobody's token.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = all.next() else { return Ok(None) };
+    if all.next().is_some() {
+        return Err(ApiError::unauthorized());
+    }
+    let words = value.to_str().ok().and_then(|value| value.split_once(' '));
+    Ok(words.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim()))
 }
 
 /// Lets nobody pass who has no valid token; behind it, [`Can`] asks for scopes.
 pub(crate) async fn require(
-    State(state): State<AppState>,
+    State(keys): State<Keys>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let principal = authenticate(request.headers(), None, &state)?;
+    let principal = keys.authenticate(request.headers(), &[])?;
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
 }
@@ -207,12 +243,12 @@ macro_rules! needed {
 }
 needed!(Read Operate Write);
 
-impl<S: Needed> FromRequestParts<AppState> for Can<S> {
+impl<N: Needed, S: Send + Sync> FromRequestParts<S> for Can<N> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Can<S>, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Can<N>, ApiError> {
         let principal = parts.extensions.get::<Principal>().ok_or_else(ApiError::unauthorized)?.clone();
-        principal.require(S::SCOPE)?;
+        principal.require(N::SCOPE)?;
         Ok(Can { principal, scope: PhantomData })
     }
 }

@@ -8,15 +8,17 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use lap_platform::store::{IdempotencyOutcome, StoredAnswer};
+use lap_platform::store::{IdempotencyOutcome, Store, StoredAnswer};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 use utoipa::IntoParams;
 
-use crate::auth::Principal;
-use crate::error::{ApiError, Kind};
-use crate::state::AppState;
-use crate::{extract, request_id, routes};
+use super::auth::Principal;
+use super::error::{ApiError, Kind};
+use super::extract::BodyLimits;
+use super::request_id;
+use crate::routes;
+use crate::server::drain::Drain;
 
 const KEY: &str = "idempotency-key";
 /// On an answer that was given before.
@@ -72,9 +74,19 @@ impl Drop for AtWorkGuard {
     }
 }
 
+/// What doing requests once takes.
+#[derive(Clone)]
+pub(crate) struct Requests {
+    pub(crate) store: Store,
+    pub(crate) bodies: BodyLimits,
+    pub(crate) at_work: AtWork,
+    /// Does what outlives the request it began with.
+    pub(crate) drain: Drain,
+}
+
 /// Does a request with a key once.
 pub(crate) async fn once(
-    State(state): State<AppState>,
+    State(requests): State<Requests>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
@@ -92,9 +104,9 @@ pub(crate) async fn once(
         .extensions
         .get::<MatchedPath>()
         .is_some_and(|path| path.as_str() == routes::CREATE_SESSION_PATH);
-    let body = extract::read_within(&parts.headers, body, with_attachments, &state).await?;
+    let body = requests.bodies.read(&parts.headers, body, with_attachments).await?;
     loop {
-        match state.store().idempotency().begin(&route, &key, &body).await? {
+        match requests.store.idempotency().begin(&route, &key, &body).await? {
             IdempotencyOutcome::Begun => break,
             IdempotencyOutcome::Answered(answer) => return replay(answer),
             IdempotencyOutcome::OtherBody => {
@@ -103,7 +115,7 @@ pub(crate) async fn once(
                 return Err(ApiError::conflict(message));
             }
             IdempotencyOutcome::AtWork => {
-                let Some(mut done) = state.parts().at_work.find(&route, &key) else {
+                let Some(mut done) = requests.at_work.find(&route, &key) else {
                     let message =
                         "the first request with this Idempotency-Key is still being done; try again later";
                     return Err(ApiError::conflict(message));
@@ -114,7 +126,7 @@ pub(crate) async fn once(
         }
     }
     let request = Request::from_parts(parts, Body::from(body));
-    carry_through(state, route, key, request, next).await
+    carry_through(requests, route, key, request, next).await
 }
 
 fn bad_key() -> ApiError {
@@ -132,25 +144,26 @@ fn route_of(request: &Request) -> Result<String, ApiError> {
 
 /// Does a request that was begun to its end, also when its sender has left: it will ask for the answer again.
 async fn carry_through(
-    state: AppState,
+    requests: Requests,
     route: String,
     key: String,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let guard = state.parts().at_work.enter(&route, &key);
-    let tasks = state.parts().tasks.clone();
+    let guard = requests.at_work.enter(&route, &key);
+    let drain = requests.drain.clone();
     let work = async move {
-        let answered = keep(&state, &route, &key, next.run(request).await).await;
+        let answered = keep(&requests.store, &route, &key, next.run(request).await).await;
         drop(guard);
         answered
     };
     let work = request_id::inherit(work).in_current_span();
-    tasks.spawn(work).await.map_err(ApiError::internal)?
+    let answered = drain.finish(work).await.map_err(ApiError::internal)?;
+    answered.unwrap_or_else(|| Err(ApiError::stopping()))
 }
 
-async fn keep(state: &AppState, route: &str, key: &str, response: Response) -> Result<Response, ApiError> {
-    let idempotency = state.store().idempotency();
+async fn keep(store: &Store, route: &str, key: &str, response: Response) -> Result<Response, ApiError> {
+    let idempotency = store.idempotency();
     if !is_final(response.status()) {
         idempotency.abandon(route, key).await?;
         return Ok(response);

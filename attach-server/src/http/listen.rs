@@ -17,10 +17,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::limits::{Slot, Slots};
+use super::limits::{Slot, Slots};
+use crate::server::drain::Drain;
 
 /// A request's head, with all its headers: what other servers take too.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -28,18 +28,19 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_REFUSALS: usize = 64;
 /// How long a client that is being turned away may take to send its request.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
+/// What a connection whose request is cut off has for saying so.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// When the system has no more descriptors: some end every moment, and trying at once would only burn.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// What a handler may know of the connection its request came on.
+/// The place among the connections of the one a request came on. Whoever takes its socket over takes this too.
 #[derive(Clone, Debug)]
-pub struct Connection {
-    /// Its place among the connections; whoever takes the socket over takes this too.
-    pub slot: Arc<Slot>,
+pub(crate) struct ConnectionSlot {
+    _slot: Arc<Slot>,
 }
 
 /// The stream below a request, as `hyper::upgrade::Upgraded::downcast` gives it back.
-pub type Io<S> = TokioIo<S>;
+pub(crate) type Io<S> = TokioIo<S>;
 
 /// Where connections come from.
 pub(crate) trait Listener: Send {
@@ -74,22 +75,15 @@ impl Listener for UnixListener {
 pub(crate) struct Policy {
     pub(crate) slots: Slots,
     pub(crate) header_timeout: Duration,
-    /// Time open requests have when the server stops.
-    pub(crate) drain: Duration,
 }
 
-/// Serves until `stopping`, then lets open requests finish.
-pub(crate) async fn serve(
-    listener: impl Listener,
-    router: Router,
-    policy: Policy,
-    stopping: CancellationToken,
-) {
+/// Serves until the server stops, then lets open requests finish.
+pub(crate) async fn serve(listener: impl Listener, router: Router, policy: Policy, drain: Drain) {
     let refusals = Slots::new("refusals", MAX_REFUSALS);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            () = stopping.cancelled() => break,
+            () = drain.stopping() => break,
             // Ended ones are taken out of the set; their result is `()`.
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
@@ -97,9 +91,9 @@ pub(crate) async fn serve(
         match accepted {
             Ok(stream) => {
                 if let Some(slot) = policy.slots.try_take() {
-                    let connection = Connection { slot: Arc::new(slot) };
-                    let (router, stopping) = (router.clone(), stopping.clone());
-                    connections.spawn(converse(stream, router, connection, policy.header_timeout, stopping));
+                    let connection = ConnectionSlot { _slot: Arc::new(slot) };
+                    let (router, drain) = (router.clone(), drain.clone());
+                    connections.spawn(converse(stream, router, connection, policy.header_timeout, drain));
                 } else if let Some(slot) = refusals.try_take() {
                     tracing::warn!("too many connections: one is turned away");
                     connections.spawn(refuse(stream, policy.slots.clone(), slot));
@@ -113,18 +107,22 @@ pub(crate) async fn serve(
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(policy.drain, drained).await.is_err() {
-        tracing::warn!(open = connections.len(), "requests that did not end in time are cut off");
-        connections.shutdown().await;
+    tokio::select! {
+        () = drained => {}
+        () = async {
+            drain.cut().await;
+            tokio::time::sleep(LAST_ANSWERS).await;
+        } => {}
     }
+    connections.shutdown().await;
 }
 
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
-    connection: Connection,
+    connection: ConnectionSlot,
     header_timeout: Duration,
-    stopping: CancellationToken,
+    drain: Drain,
 ) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
@@ -140,7 +138,7 @@ async fn converse(
     let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {
         served = serving.as_mut() => served,
-        () = stopping.cancelled() => {
+        () = drain.stopping() => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

@@ -12,15 +12,15 @@ use lap_wire::control::{Attention, ErrorCode, ExitStatus, WireError};
 use crate::hub::{Directory, Location, SizePolicy};
 
 /// Sessions' terminals for the hub.
-pub(crate) struct SessionDirectory {
+pub(crate) struct SessionTerminals {
     sessions: Sessions,
     /// What the hub has told of each session, as the sessions want it: whole.
     live: Mutex<HashMap<SessionId, Live>>,
 }
 
-impl SessionDirectory {
-    pub(crate) fn new(sessions: Sessions) -> SessionDirectory {
-        SessionDirectory { sessions, live: Mutex::default() }
+impl SessionTerminals {
+    pub(crate) fn new(sessions: Sessions) -> SessionTerminals {
+        SessionTerminals { sessions, live: Mutex::default() }
     }
 
     fn tell(&self, session: SessionId, change: impl FnOnce(&mut Live)) {
@@ -38,7 +38,7 @@ impl SessionDirectory {
 }
 
 #[async_trait]
-impl Directory for SessionDirectory {
+impl Directory for SessionTerminals {
     async fn locate(&self, session: SessionId) -> Result<Location, WireError> {
         let terminal = self.sessions.resolve(session).await?;
         use lap_platform::session::SizePolicy as Policy;

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 /// The header's name.
-pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// A client's own id longer than this is replaced: it stands in every line of the log.
 const MAX_CHARS: usize = 64;
 
@@ -19,7 +19,7 @@ tokio::task_local! {
 
 /// The id of the request that is being answered. `None` outside of one.
 #[must_use]
-pub fn current() -> Option<String> {
+pub(crate) fn current() -> Option<String> {
     CURRENT.try_with(Clone::clone).ok().filter(|id| !id.is_empty())
 }
 

@@ -2,28 +2,29 @@
 //! on somebody's key. Programs that are no browsers send no `Origin`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::error::{ApiError, Kind};
-use crate::state::AppState;
+use super::error::{ApiError, Kind};
 
 /// The pages that may use the API.
 #[derive(Clone, Debug, Default)]
-pub struct Origins(BTreeSet<String>);
+pub(crate) struct Origins(Arc<BTreeSet<String>>);
 
 impl Origins {
-    /// The origins of these addresses: scheme, host and port, without the rest.
-    pub fn new<'a>(urls: impl IntoIterator<Item = &'a str>) -> Origins {
-        Origins(urls.into_iter().filter_map(origin_of).collect())
+    /// The origins of these addresses: scheme, host and port, without the rest. An address of this machine goes by
+    /// each of its names.
+    pub(crate) fn new<'a>(urls: impl IntoIterator<Item = &'a str>) -> Origins {
+        Origins(Arc::new(urls.into_iter().filter_map(origin_of).flat_map(names_of).collect()))
     }
 
     /// # Errors
     /// 403 for a request of another page.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
         let known = origin.to_str().ok().and_then(origin_of).is_some_and(|origin| self.0.contains(&origin));
         if known && headers.get_all(header::ORIGIN).iter().count() == 1 {
@@ -32,6 +33,19 @@ impl Origins {
         let message =
             "requests of this origin are not allowed; add it to LAP_ALLOWED_ORIGINS if they should be";
         Err(ApiError::new(Kind::Forbidden, message))
+    }
+}
+
+/// The names under which a browser on the same machine knows an origin of this machine.
+fn names_of(origin: String) -> Vec<String> {
+    const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+    let Some((scheme, authority)) = origin.split_once("://") else { return vec![origin] };
+    // What follows the host: nothing, or a port.
+    let rest =
+        |name: &str| authority.strip_prefix(name).filter(|rest| rest.is_empty() || rest.starts_with(':'));
+    match NAMES.iter().find_map(|name| rest(name)) {
+        Some(port) => NAMES.iter().map(|name| format!("{scheme}://{name}{port}")).collect(),
+        None => vec![origin],
     }
 }
 
@@ -49,12 +63,13 @@ fn origin_of(url: &str) -> Option<String> {
     Some(format!("{scheme}://{authority}"))
 }
 
+/// Refuses requests of pages that are not ours.
 pub(crate) async fn check(
-    State(state): State<AppState>,
+    State(origins): State<Origins>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    state.origins().check(request.headers())?;
+    origins.check(request.headers())?;
     Ok(next.run(request).await)
 }
 
@@ -72,7 +87,13 @@ mod tests {
     #[test]
     fn pages_of_our_own_may_and_others_may_not() {
         assert!(Origins::default().check(&HeaderMap::new()).is_ok(), "no browser sends none");
-        for own in ["https://lap.example.org", "https://LAP.example.org:443", "http://127.0.0.1:4180"] {
+        for own in [
+            "https://lap.example.org",
+            "https://LAP.example.org:443",
+            "http://127.0.0.1:4180",
+            "http://localhost:4180",
+            "http://[::1]:4180",
+        ] {
             assert!(allowed(own), "{own}");
         }
         for other in [
@@ -80,6 +101,9 @@ mod tests {
             "https://lap.example.org.evil.com",
             "https://evil.com",
             "http://127.0.0.1:4181",
+            "http://localhost:4181",
+            "http://localhost.evil.com:4180",
+            "https://localhost:4180",
             "http://127.0.0.1",
             "null",
             "",
