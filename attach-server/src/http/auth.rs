@@ -28,8 +28,6 @@ pub(crate) enum Scope {
     Operate,
     /// Make, change and delete agents.
     Write,
-    /// Run the server itself.
-    Admin,
 }
 
 /// A set of [`Scope`]s.
@@ -38,13 +36,7 @@ pub(crate) struct Scopes(u8);
 
 impl Scopes {
     /// All there are.
-    pub(crate) const ALL: Scopes = Scopes(0b1_1111);
-
-    /// This one as well.
-    #[must_use]
-    pub(crate) const fn with(self, scope: Scope) -> Scopes {
-        Scopes(self.0 | 1 << scope as u8)
-    }
+    pub(crate) const ALL: Scopes = Scopes(0b1111);
 
     /// Whether it is among them.
     #[must_use]
@@ -134,12 +126,6 @@ impl Principal {
         }
     }
 
-    /// Whether it may do everything with every session: take the right to type from others, say.
-    #[must_use]
-    pub(crate) fn is_operator(&self) -> bool {
-        self.has(Scope::Operate)
-    }
-
     /// `Ok` if it has the scope, else 403.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), ApiError> {
         if self.has(scope) {
@@ -166,14 +152,15 @@ impl Keys {
         Keys(Arc::new((master, terminals)))
     }
 
-    /// Who sends a request with these headers and, where tokens may stand there, these of its query. Each that is
-    /// given must be valid: one that is not is a mistake, or somebody else's.
+    /// Who sends a request with these headers and, where tokens may stand there, these of its query. Those of the query
+    /// are meant for this very request: each must be valid. A header beside them may be of something in between, and
+    /// counts only where it is a token of ours.
     ///
     /// # Errors
-    /// 401 without a token, with one that is not valid, and with some of different people.
+    /// 401 without a valid token, with one of the query that is not, and with tokens that contradict each other.
     pub(crate) fn authenticate(&self, headers: &HeaderMap, query: &[String]) -> Result<Principal, ApiError> {
-        let mut who = None;
-        for token in bearer(headers)?.into_iter().chain(query.iter().map(String::as_str)) {
+        let mut who = bearer(headers)?.and_then(|token| self.principal_of(token));
+        for token in query {
             let principal = self.principal_of(token).ok_or_else(ApiError::unauthorized)?;
             // A terminal's token beside a key of the API's: what both may do, which is less.
             who = match who {

@@ -154,15 +154,9 @@ impl ApiError {
     }
 
     /// What sort of error it is.
-    #[must_use]
+    #[cfg(test)]
     pub(crate) fn kind(&self) -> Kind {
         self.kind
-    }
-
-    /// The answer's body, without the request's id.
-    #[must_use]
-    pub(crate) fn detail(&self) -> &ErrorDetail {
-        &self.detail
     }
 }
 

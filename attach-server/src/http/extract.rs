@@ -25,11 +25,6 @@ use crate::openapi::IGNORED_FIELDS;
 
 /// The longest a body may take to arrive: 1 MiB over a bad mobile link.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of a body that is over its limit is read and thrown away, in bytes and in time: a client that has not sent
-/// all of it does not read the answer, and where the connection is closed instead it never sees one.
-const DRAINED_BYTES: usize = 256 * 1024 * 1024;
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How large bodies may be.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyLimits {
@@ -188,12 +183,11 @@ impl BodyLimits {
 }
 
 /// Reads a whole body, up to `limit` bytes and for a limited time.
-async fn read(mut body: HttpBody, limit: usize) -> Result<Bytes, ApiError> {
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(&mut body, limit).collect()).await;
+async fn read(body: HttpBody, limit: usize) -> Result<Bytes, ApiError> {
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            drain(body).await;
             Err(ApiError::new(Kind::TooLarge, format!("the body is over the limit of {limit} bytes")))
         }
         Ok(Err(error)) => {
@@ -206,20 +200,6 @@ async fn read(mut body: HttpBody, limit: usize) -> Result<Bytes, ApiError> {
     }
 }
 
-/// Reads the rest of a body and throws it away, within bounds.
-async fn drain(mut body: HttpBody) {
-    let reading = async {
-        let mut left = DRAINED_BYTES;
-        while let Some(Ok(frame)) = body.frame().await {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            let Some(rest) = left.checked_sub(bytes) else { return };
-            left = rest;
-        }
-    };
-    // Whether it all came does not matter: the answer is the same.
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, reading).await;
-}
-
 fn parse<T: RequestBody>(headers: &HeaderMap, bytes: &[u8], schemas: &Schemas) -> Result<Body<T>, ApiError> {
     if !is_json(headers) {
         let message = "the body must be JSON; send it with the header content-type: application/json";
@@ -227,7 +207,7 @@ fn parse<T: RequestBody>(headers: &HeaderMap, bytes: &[u8], schemas: &Schemas) -
     }
     let mut value: Value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::new(Kind::Invalid, format!("the body is not JSON: {error}")))?;
-    let findings = state.schemas().check_body::<T>(&value).map_err(|fault| ApiError::invalid(vec![fault]))?;
+    let findings = schemas.check_body::<T>(&value).map_err(|fault| ApiError::invalid(vec![fault]))?;
     if let Value::Object(fields) = &mut value {
         fields.retain(|name, _| !IGNORED_FIELDS.contains(&name.as_str()));
     }

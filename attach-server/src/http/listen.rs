@@ -3,14 +3,17 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,10 +23,18 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use super::limits::{Slot, Slots};
+use super::socket::{self, Answering, Progress, Socket};
 use crate::server::drain::Drain;
 
 /// A request's head, with all its headers: what other servers take too.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// How long a connection may be idle between two requests: longer than load balancers keep theirs (60 and 75 s are
+/// usual), so that none sends a request on one that is just being closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(90);
+/// How much of a request that has been answered already is read and thrown away: more than any client sends that has
+/// not read the limits.
+const UNREAD_BYTES: usize = 128 * 1024 * 1024;
+const UNREAD_PATIENCE: Duration = Duration::from_secs(10);
 /// Connections over the limit that are told so at the same time; those over this too are just closed.
 const MAX_REFUSALS: usize = 64;
 /// How long a client that is being turned away may take to send its request.
@@ -40,7 +51,7 @@ pub(crate) struct ConnectionSlot {
 }
 
 /// The stream below a request, as `hyper::upgrade::Upgraded::downcast` gives it back.
-pub(crate) type Io<S> = TokioIo<S>;
+pub(crate) type Io<S> = TokioIo<Socket<S>>;
 
 /// Where connections come from.
 pub(crate) trait Listener: Send {
@@ -124,16 +135,17 @@ async fn converse(
     header_timeout: Duration,
     drain: Drain,
 ) {
+    let progress = Progress::default();
+    let socket = Socket::new(stream, progress.clone(), header_timeout);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request: Request = request.map(Body::new);
-        request.extensions_mut().insert(connection.clone());
-        router.clone().oneshot(request)
+        answer(request, router.clone(), connection.clone(), progress.answering())
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        // The library's timer runs between requests too; the socket has one for heads alone.
+        .header_read_timeout(KEEP_ALIVE.max(header_timeout))
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {
@@ -146,6 +158,57 @@ async fn converse(
     if let Err(error) = served {
         // Clients leave in the middle all the time.
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Has the routes answer a request, and reads what of it they have left unread.
+async fn answer(
+    request: hyper::Request<Incoming>,
+    router: Router,
+    connection: ConnectionSlot,
+    answering: Answering,
+) -> Result<Response, Infallible> {
+    // A client that asks first is not told to send what nobody wants.
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    let (parts, incoming) = request.into_parts();
+    let incoming = SharedBody(Arc::new(Mutex::new(incoming)));
+    let mut request = Request::from_parts(parts, Body::new(incoming.clone()));
+    request.extensions_mut().insert(connection);
+    let response = router.oneshot(request).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS && !asks_first && !incoming.is_end_stream() {
+        socket::drain(incoming, UNREAD_BYTES, UNREAD_PATIENCE).await;
+    }
+    Ok(response.map(|body| answering.until_sent(body)))
+}
+
+/// A request's body that is read by a handler and, what that has left, by whoever called it.
+#[derive(Clone)]
+struct SharedBody(Arc<Mutex<Incoming>>);
+
+impl SharedBody {
+    fn lock(&self) -> MutexGuard<'_, Incoming> {
+        // Only polled under it, by one at a time.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HttpBody for SharedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut *self.lock()).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lock().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lock().size_hint()
     }
 }
 

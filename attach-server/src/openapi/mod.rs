@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
 /// Fields of other platforms' clients that mean nothing here: accepted and ignored, so that those clients work.
-pub(crate) const IGNORED_FIELDS: [&str; 5] = ["tools", "pfp_url", "projects", "template_id", "sandbox_files"];
+pub(crate) const IGNORED_FIELDS: [&str; 6] =
+    ["tools", "mcp_allowed_tools", "pfp_url", "projects", "template_id", "sandbox_files"];
 /// The requests that may carry them.
 const WITH_IGNORED_FIELDS: [&str; 3] = ["AgentSpec", "AgentPatch", "CreateSession"];
 

@@ -39,9 +39,8 @@ pub(crate) struct ListAgents {
     order: Option<Order>,
     /// Rows: 50 by default, clamped to 1..200.
     limit: Option<i64>,
-    /// Rows passed over.
-    #[param(minimum = 0, maximum = 1_000_000_000)]
-    offset: Option<u64>,
+    /// Rows passed over: 0 by default, and at least.
+    offset: Option<i64>,
     /// `next_cursor` of the page before; then `offset` counts for nothing.
     #[param(max_length = 1000)]
     cursor: Option<String>,
@@ -50,6 +49,7 @@ pub(crate) struct ListAgents {
 /// The agents.
 #[utoipa::path(
     get,
+    operation_id = "list_agents",
     path = "/api/v1/managed_agents/agents",
     tag = "agents",
     params(ListAgents),
@@ -62,7 +62,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<AgentRow>>, ApiError> {
     let query = AgentsQuery {
         limit: Some(page::limit(query.limit)),
-        offset: query.offset.unwrap_or(0),
+        offset: page::offset(query.offset),
         cursor: query.cursor,
         sort: query.sort.unwrap_or_default(),
         order: query.order.unwrap_or_default(),
@@ -78,6 +78,7 @@ pub(super) async fn list(
 /// Makes an agent.
 #[utoipa::path(
     post,
+    operation_id = "create_agent",
     path = "/api/v1/managed_agents/agents",
     tag = "agents",
     params(crate::http::idempotency::KeyHeader),
@@ -107,6 +108,7 @@ pub(super) async fn create(
 /// One agent.
 #[utoipa::path(
     get,
+    operation_id = "get_agent",
     path = "/api/v1/managed_agents/agents/{agent_id}",
     tag = "agents",
     params(("agent_id" = AgentId, Path, description = "The agent.")),
@@ -127,6 +129,7 @@ pub(super) async fn get(
 /// Changes an agent; what the request leaves out stays. Running sessions keep what they began with.
 #[utoipa::path(
     patch,
+    operation_id = "update_agent",
     path = "/api/v1/managed_agents/agents/{agent_id}",
     tag = "agents",
     params(("agent_id" = AgentId, Path, description = "The agent.")),
@@ -159,6 +162,7 @@ pub(super) async fn patch(
 /// Deletes an agent: ends all its sessions, removes their sandboxes, and then answers.
 #[utoipa::path(
     delete,
+    operation_id = "delete_agent",
     path = "/api/v1/managed_agents/agents/{agent_id}",
     tag = "agents",
     params(("agent_id" = AgentId, Path, description = "The agent.")),

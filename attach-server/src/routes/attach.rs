@@ -53,7 +53,7 @@ enum Destination {
 }
 
 /// Many terminals on one WebSocket: subprotocol `lap.attach.v1`, docs/attach-protocol.md.
-#[utoipa::path(get, path = "/api/v1/managed_agents/attach", tag = "terminal",
+#[utoipa::path(get, operation_id = "attach_terminals", path = "/api/v1/managed_agents/attach", tag = "terminal",
     params(("token" = Option<String>, Query, description = "Where a load balancer strips the Authorization header")),
     responses(
         (status = 101, description = "The socket speaks lap.attach.v1"),
@@ -81,7 +81,7 @@ pub(super) async fn attach(
 }
 
 /// One terminal on one WebSocket, for any client: binary frames of output, keystrokes back.
-#[utoipa::path(get, path = "/api/v1/managed_agents/sessions/{session_id}/tty", tag = "terminal",
+#[utoipa::path(get, operation_id = "attach_terminal", path = "/api/v1/managed_agents/sessions/{session_id}/tty", tag = "terminal",
     params(
         ("session_id" = SessionId, Path, description = "The session"),
         ("token" = Option<String>, Query, description = "The session's tty_token, or a key"),
@@ -205,9 +205,11 @@ async fn socket_of(upgrade: OnUpgrade) -> Option<(ClientSocket, Vec<u8>)> {
         }
     };
     let (socket, leftover) = match upgraded.downcast::<listen::Io<TcpStream>>() {
-        Ok(parts) => (parts.io.into_inner().into_std().map(ClientSocket::Tcp), parts.read_buf),
+        Ok(parts) => (parts.io.into_inner().into_stream().into_std().map(ClientSocket::Tcp), parts.read_buf),
         Err(upgraded) => match upgraded.downcast::<listen::Io<UnixStream>>() {
-            Ok(parts) => (parts.io.into_inner().into_std().map(ClientSocket::Unix), parts.read_buf),
+            Ok(parts) => {
+                (parts.io.into_inner().into_stream().into_std().map(ClientSocket::Unix), parts.read_buf)
+            }
             Err(_) => {
                 tracing::error!("an upgraded connection is of an unknown kind");
                 return None;

@@ -15,6 +15,7 @@ use crate::recording::RecordingReader;
 /// What is known about a session: where it stands, why, what its sandbox and its program last said.
 #[utoipa::path(
     get,
+    operation_id = "diagnose_session",
     path = "/api/v1/managed_agents/sessions/{session_id}/diagnose",
     tag = "sessions",
     params(("session_id" = SessionId, Path, description = "The session.")),

@@ -67,6 +67,7 @@ impl FromRef<AppState> for Streams {
 /// Every change of an agent or a session, as it happens, with the whole row as it is now.
 #[utoipa::path(
     get,
+    operation_id = "follow_events",
     path = "/api/v1/managed_agents/events",
     tag = "events",
     params(Resume, Liveness),
@@ -90,6 +91,7 @@ pub(super) async fn all(
 /// Every change of one session.
 #[utoipa::path(
     get,
+    operation_id = "follow_session_events",
     path = "/api/v1/managed_agents/sessions/{session_id}/events",
     tag = "events",
     params(("session_id" = SessionId, Path, description = "The session."), Resume, Liveness),

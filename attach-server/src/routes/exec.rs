@@ -12,6 +12,7 @@ use crate::http::extract::{Body, SessionPath};
 /// Runs a command in a session's sandbox, beside its program, and answers when it has ended.
 #[utoipa::path(
     post,
+    operation_id = "exec_in_session",
     path = "/api/v1/managed_agents/sessions/{session_id}/exec",
     tag = "terminal",
     params(("session_id" = SessionId, Path, description = "The session."), crate::http::idempotency::KeyHeader),

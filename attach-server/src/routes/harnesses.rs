@@ -11,6 +11,7 @@ use crate::http::auth::{Can, Read};
 /// The programs an agent can be; those this server can start come first.
 #[utoipa::path(
     get,
+    operation_id = "list_harnesses",
     path = "/api/v1/managed_agents/harnesses",
     tag = "agents",
     responses((status = 200, description = "All of them, in one page.", body = Page<Harness>))

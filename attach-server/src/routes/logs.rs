@@ -24,6 +24,7 @@ const TAIL_LINES: u32 = 500;
 /// A session's terminal as it was seen, with its timing.
 #[utoipa::path(
     get,
+    operation_id = "get_session_recording",
     path = "/api/v1/managed_agents/sessions/{session_id}/recording",
     tag = "terminal",
     params(("session_id" = SessionId, Path, description = "The session.")),
@@ -49,6 +50,7 @@ pub(super) async fn recording(
 /// What a session's terminal printed, as plain text: the last 8 MiB of it.
 #[utoipa::path(
     get,
+    operation_id = "get_session_log",
     path = "/api/v1/managed_agents/sessions/{session_id}/log",
     tag = "terminal",
     params(("session_id" = SessionId, Path, description = "The session.")),
@@ -90,6 +92,7 @@ pub(crate) struct Tail {
 /// What a session's sandbox itself said: its keeper's log, a container's.
 #[utoipa::path(
     get,
+    operation_id = "get_sandbox_logs",
     path = "/api/v1/managed_agents/sessions/{session_id}/sandbox_logs",
     tag = "terminal",
     params(("session_id" = SessionId, Path, description = "The session."), Tail),

@@ -16,6 +16,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// What the server has counted, for Prometheus.
 #[utoipa::path(
     get,
+    operation_id = "get_metrics",
     path = "/api/v1/metrics",
     tag = "server",
     responses((

@@ -45,6 +45,7 @@ pub(crate) fn gather() -> (Routes, OpenApi) {
     let quick = OpenApiRouter::default()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::get, agents::patch, agents::delete))
+        .routes(routes!(health::runtime))
         .routes(routes!(harnesses::list))
         .routes(routes!(events::all))
         .routes(routes!(events::of_session))

@@ -10,6 +10,7 @@ use crate::state::Document;
 /// This document.
 #[utoipa::path(
     get,
+    operation_id = "get_openapi",
     path = "/api/v1/openapi.json",
     tag = "server",
     responses((status = 200, description = "The API's description, OpenAPI 3.1.", body = Object))

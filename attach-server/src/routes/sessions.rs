@@ -4,11 +4,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use lap_platform::harness::Harness;
 use lap_platform::model::validate;
 use lap_platform::model::{
-    AgentId, CreateSession, Order, Page, Session, SessionId, SessionPatch, SessionStatus,
+    AgentId, CreateSession, FieldError, Order, Page, Session, SessionId, SessionPatch, SessionStatus,
 };
 use lap_platform::session::{SessionError, Sessions, SessionsQuery};
+use lap_platform::store::Store;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -30,9 +32,8 @@ pub(crate) struct ListSessions {
     search: Option<String>,
     /// Rows: 50 by default, clamped to 1..200.
     limit: Option<i64>,
-    /// Rows passed over.
-    #[param(minimum = 0, maximum = 1_000_000_000)]
-    offset: Option<u64>,
+    /// Rows passed over: 0 by default, and at least.
+    offset: Option<i64>,
     /// `next_cursor` of the page before; then `offset` counts for nothing.
     #[param(max_length = 1000)]
     cursor: Option<String>,
@@ -43,6 +44,7 @@ pub(crate) struct ListSessions {
 /// Asks for a new session of an agent. It comes up behind the answer; the change feed tells how.
 #[utoipa::path(
     post,
+    operation_id = "create_session",
     path = "/api/v1/managed_agents/agents/{agent_id}/session",
     tag = "sessions",
     params(("agent_id" = AgentId, Path, description = "The agent."), crate::http::idempotency::KeyHeader),
@@ -58,13 +60,33 @@ pub(super) async fn create(
     can: Can<Operate>,
     State(sessions): State<Sessions>,
     State(keys): State<Keys>,
+    State(store): State<Store>,
     AgentPath(agent): AgentPath,
     OptionalBody(body): OptionalBody<CreateSession>,
 ) -> Result<Json<Session>, ApiError> {
-    let request = body.judged(validate::create_session)?;
+    let row = store.agents().get(agent).await?;
+    let request = body.judged(|request| {
+        let mut faults = validate::create_session(request).err().unwrap_or_default();
+        faults.extend(no_prompt(request, sessions.catalog().get(&row.agent.harness_id)));
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    })?;
     unknown_skill(&request.skill_ids)?;
     let session = sessions.create(agent, request, "api").await?;
     Ok(Json(with_token(session, &can.principal, &keys)?))
+}
+
+/// A first prompt for a program that takes none.
+fn no_prompt(request: &CreateSession, harness: Option<&Harness>) -> Option<FieldError> {
+    let harness = harness.filter(|harness| !harness.takes_prompt())?;
+    request.initial_prompt.as_ref().filter(|prompt| !prompt.is_empty())?;
+    Some(FieldError {
+        code: validate::INVALID.to_owned(),
+        path: vec!["initial_prompt".to_owned()],
+        message: format!(
+            "{} takes no first prompt: leave it out, and type it into the terminal",
+            harness.name
+        ),
+    })
 }
 
 /// There is no library of skills yet, so that any id is unknown.
@@ -75,6 +97,7 @@ pub(super) fn unknown_skill(ids: &[uuid::Uuid]) -> Result<(), ApiError> {
 /// The sessions, newest first.
 #[utoipa::path(
     get,
+    operation_id = "list_sessions",
     path = "/api/v1/managed_agents/sessions",
     tag = "sessions",
     params(ListSessions),
@@ -90,7 +113,7 @@ pub(super) async fn list(
         status: query.status,
         search: query.search,
         limit: Some(page::limit(query.limit)),
-        offset: query.offset.unwrap_or(0),
+        offset: page::offset(query.offset),
         cursor: query.cursor,
         order: query.order.unwrap_or_default(),
     };
@@ -105,6 +128,7 @@ pub(super) async fn list(
 /// One session.
 #[utoipa::path(
     get,
+    operation_id = "get_session",
     path = "/api/v1/managed_agents/sessions/{session_id}",
     tag = "sessions",
     params(("session_id" = SessionId, Path, description = "The session.")),
@@ -126,6 +150,7 @@ pub(super) async fn get(
 /// Changes what a session is called.
 #[utoipa::path(
     patch,
+    operation_id = "update_session",
     path = "/api/v1/managed_agents/sessions/{session_id}",
     tag = "sessions",
     params(("session_id" = SessionId, Path, description = "The session.")),
@@ -150,6 +175,7 @@ pub(super) async fn patch(
 /// Ends a session and its sandbox. Its recording and log stay. One that has ended already is no error.
 #[utoipa::path(
     delete,
+    operation_id = "delete_session",
     path = "/api/v1/managed_agents/sessions/{session_id}",
     tag = "sessions",
     params(("session_id" = SessionId, Path, description = "The session.")),
@@ -170,6 +196,7 @@ pub(super) async fn delete(
 /// Ends a session gracefully: its program is asked to end, has ten seconds, and then its sandbox is removed.
 #[utoipa::path(
     post,
+    operation_id = "stop_session",
     path = "/api/v1/managed_agents/sessions/{session_id}/stop",
     tag = "sessions",
     params(("session_id" = SessionId, Path, description = "The session."), crate::http::idempotency::KeyHeader),
@@ -192,6 +219,7 @@ pub(super) async fn stop(
 /// A new sandbox for a session, with the same agent, skills and files.
 #[utoipa::path(
     post,
+    operation_id = "restart_session",
     path = "/api/v1/managed_agents/sessions/{session_id}/restart",
     tag = "sessions",
     params(("session_id" = SessionId, Path, description = "The session."), crate::http::idempotency::KeyHeader),
@@ -216,6 +244,7 @@ pub(super) async fn restart(
 /// Ends what the session's program is doing now, and not the program: as Ctrl-C would.
 #[utoipa::path(
     post,
+    operation_id = "abort_session",
     path = "/api/v1/managed_agents/sessions/{session_id}/abort",
     tag = "sessions",
     params(("session_id" = SessionId, Path, description = "The session."), crate::http::idempotency::KeyHeader),

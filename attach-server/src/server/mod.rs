@@ -85,6 +85,12 @@ impl Server {
         self.address
     }
 
+    /// True once it has begun to stop.
+    pub fn stopping(&self) -> impl Future<Output = ()> + use<> {
+        let drain = self.drain.clone();
+        async move { drain.stopping().await }
+    }
+
     /// Its sessions.
     #[must_use]
     pub fn sessions(&self) -> &Sessions {

@@ -13,6 +13,8 @@ async fn health_is_open_and_says_nothing_else() {
     let answer = api.send(api.http.get(format!("{}/api/v1/health", api.url))).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.json(), serde_json::json!({ "status": "ok" }));
+    let runtime = api.get("/api/v1/health/k8s").await;
+    assert_eq!((runtime.status, &runtime.json()["status"]), (StatusCode::OK, &serde_json::json!("ok")));
 }
 
 #[tokio::test]
@@ -68,6 +70,12 @@ async fn pages_of_other_origins_are_refused() {
     let api = Api::start_with(&[("BASE_URL", "https://lap.example.org/x")]).await;
     let from = |origin: &'static str| api.send(api.request(Method::GET, AGENTS).header("origin", origin));
     assert_eq!(from("https://lap.example.org").await.status, StatusCode::OK);
+    let local = Api::start().await;
+    for own in ["127.0.0.1", "localhost"] {
+        let origin = format!("http://{own}:{}", local.server().address().port());
+        let answer = local.send(local.request(Method::GET, AGENTS).header("origin", &origin)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{origin}");
+    }
     for other in ["https://evil.example", "null", "http://lap.example.org"] {
         assert_eq!(from(other).await.status, StatusCode::FORBIDDEN, "{other}");
     }

@@ -41,22 +41,54 @@ async fn all_faults_of_a_request_are_told_at_once() {
         "preload_memory_limit": 51,
         "skill_ids": ["not-a-uuid"],
         "harness_id": "no-such-harness",
+        "name": "",
+        "repo_url": "nowhere",
+        "allow_out": [7, "a b"],
     });
     let mut faults = api.post(AGENTS, &body).await.faults();
     faults.sort();
     let expected = [
+        "allow_out.0: invalid_type",
+        "allow_out.1: invalid",
         "branch: invalid_type",
         "env_vars.A: invalid_type",
         "harness_id: invalid",
         "mcp_servers.0.methods: unknown_field",
         "model: required",
+        "name: too_small",
         "nmae: unknown_field",
         "preload_memory_limit: too_big",
         "prompt: invalid_type",
+        "repo_url: invalid",
         "resources.limits.gpu: unknown_field",
         "skill_ids.0: invalid",
     ];
     assert_eq!(faults, expected);
+    let mut faults = api.post(AGENTS, &json!({ "model": "", "name": "", "requirements": 1 })).await.faults();
+    faults.sort();
+    assert_eq!(faults, ["model: too_small", "name: too_small", "requirements: invalid_type"]);
+}
+
+#[tokio::test]
+async fn a_whole_number_may_be_written_with_a_point_and_no_other_passes_for_one() {
+    let api = Api::start().await;
+    let made = api.post(AGENTS, &json!({ "model": "m", "max_sessions": 2.0 })).await;
+    assert_eq!((made.status, &made.json()["max_sessions"]), (StatusCode::CREATED, &json!(2)));
+    for none in [json!(1.5), json!("2"), json!(1e300), json!(true)] {
+        let refused = api.post(AGENTS, &json!({ "model": "m", "max_sessions": none })).await;
+        assert_eq!(refused.faults(), ["max_sessions: invalid_type"]);
+        assert!(refused.text.contains("must be a whole number"), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
+async fn fields_of_other_platforms_clients_are_accepted_and_ignored() {
+    let api = Api::start().await;
+    let body = json!({
+        "model": "m", "tools": [1], "mcp_allowed_tools": { "a": ["b"] }, "pfp_url": "x", "projects": [],
+        "template_id": null, "sandbox_files": {},
+    });
+    assert_eq!(api.post(AGENTS, &body).await.status, StatusCode::CREATED);
 }
 
 #[tokio::test]
@@ -77,14 +109,19 @@ async fn values_beyond_their_limits_are_named() {
     assert_eq!(refused(json!({ "repo_url": "https://me:pw@host/a" })).await, ["repo_url: invalid"]);
     assert_eq!(refused(json!({ "allow_out": ["a.com", "a b"] })).await, ["allow_out.1: invalid"]);
     assert_eq!(refused(json!({ "idle_timeout_seconds": 0 })).await, ["idle_timeout_seconds: too_small"]);
-    let bound = json!({ "allow_out": ["a.com"], "env_var_hosts": { "TOKEN": ["b.com"] } });
-    assert_eq!(refused(bound).await, ["env_var_hosts.TOKEN.0: invalid"]);
+    let bound = |vars: serde_json::Value| json!({ "env_vars": vars, "allow_out": ["a.com"], "env_var_hosts": { "TOKEN": ["b.com"] } });
+    assert_eq!(refused(bound(json!({ "TOKEN": "x" }))).await, ["env_var_hosts.TOKEN.0: invalid"]);
+    let unset = refused(bound(json!({ "OTHER": "x" }))).await;
+    assert_eq!(unset, ["env_var_hosts.TOKEN: invalid", "env_var_hosts.TOKEN.0: invalid"]);
 }
 
 #[tokio::test]
 async fn a_change_is_judged_together_with_what_it_leaves_alone() {
     let api = Api::start().await;
-    let body = json!({ "model": "m", "allow_out": ["a.com"], "env_var_hosts": { "TOKEN": ["a.com"] } });
+    let body = json!({
+        "model": "m", "env_vars": { "TOKEN": "x" }, "allow_out": ["a.com"],
+        "env_var_hosts": { "TOKEN": ["a.com"] },
+    });
     let id = api.post(AGENTS, &body).await.json()["id"].as_str().unwrap().to_owned();
     let path = format!("{AGENTS}/{id}");
     let refused = api.patch(&path, &json!({ "allow_out": ["b.com"] })).await;
@@ -129,6 +166,13 @@ async fn what_is_no_json_is_refused_with_the_reason() {
         let answer = send(kind, "{\"model\":\"m\"}").await;
         assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind:?}");
     }
+    for (encoding, status) in
+        [("gzip", StatusCode::UNSUPPORTED_MEDIA_TYPE), ("identity", StatusCode::CREATED)]
+    {
+        let request = api.request(Method::POST, AGENTS).header(CONTENT_TYPE, "application/json");
+        let request = request.header("content-encoding", encoding).body("{\"model\":\"m\"}");
+        assert_eq!(api.send(request).await.status, status, "{encoding}");
+    }
     let fine = send(Some("application/json; charset=utf-8"), "{\"model\":\"m\"}").await;
     assert_eq!(fine.status, StatusCode::CREATED);
 }
@@ -160,11 +204,16 @@ async fn queries_are_checked_like_bodies() {
     };
     assert_eq!(faults("limit=ten").await, ["limit: invalid_type"]);
     assert_eq!(faults("limit=1.5").await, ["limit: invalid_type"]);
-    assert_eq!(faults("offset=-1").await, ["offset: too_small"]);
+    assert_eq!(faults("offset=x").await, ["offset: invalid_type"]);
     assert_eq!(faults("sort=size").await, ["sort: invalid"]);
     assert_eq!(faults("serach=x").await, ["serach: unknown_field"]);
     assert_eq!(faults("limit=1&limit=2").await, ["limit: invalid"]);
     assert_eq!(faults("search=%00").await, ["search: invalid"]);
+    for clamped in
+        ["limit=0&offset=-1", "limit=201&offset=99999999999999999999", "limit=-99999999999999999999"]
+    {
+        assert_eq!(api.get(&format!("{AGENTS}?{clamped}")).await.status, StatusCode::OK, "{clamped}");
+    }
     let sessions = api.get(&format!("{SESSIONS}?status=sleeping&agent_id=7")).await;
     let mut found = sessions.faults();
     found.sort();

@@ -40,6 +40,15 @@ async fn the_document_has_every_method_of_every_route() {
 }
 
 #[tokio::test]
+async fn every_operation_has_a_name_of_its_own() {
+    let api = Api::start().await;
+    let operations = api.document().operations();
+    let names: Vec<&str> = operations.iter().map(|(_, _, it)| it["operationId"].as_str().unwrap()).collect();
+    let distinct: std::collections::BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(names.len(), distinct.len(), "{names:?}");
+}
+
+#[tokio::test]
 async fn every_operation_is_described() {
     let api = Api::start().await;
     for (path, method, operation) in api.document().operations() {

@@ -82,9 +82,43 @@ async fn a_stream_tells_its_position_before_anything_happens() {
     api.agent("a").await;
     let mut stream = api.request(Method::GET, EVENTS).send().await.unwrap();
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    // Else what stands between holds it back.
+    assert_eq!(stream.headers()["x-accel-buffering"], "no");
+    assert!(stream.headers()["cache-control"].to_str().unwrap().contains("no-transform"));
     let first = timeout(PATIENCE, stream.chunk()).await.unwrap().unwrap().unwrap();
     let first = String::from_utf8_lossy(&first).into_owned();
     assert!(first.contains("id: 1") && first.contains("retry: 1000"), "{first:?}");
+}
+
+#[tokio::test]
+async fn a_stream_shows_that_it_lives_while_nothing_happens() {
+    let api = Api::start().await;
+    let mut stream = api.request(Method::GET, &format!("{EVENTS}?heartbeat=1")).send().await.unwrap();
+    let mut seen = String::new();
+    let reading = async {
+        while !seen.contains("\n:\n\n:\n") {
+            seen.push_str(&String::from_utf8_lossy(&stream.chunk().await.unwrap().unwrap()));
+        }
+    };
+    assert!(timeout(PATIENCE, reading).await.is_ok(), "{seen:?}");
+}
+
+#[tokio::test]
+async fn many_streams_get_the_same_changes_in_the_same_order() {
+    let api = Api::start().await;
+    let mut feeds: Vec<Feed> = (0..20).map(|_| Feed::new(api.client(), None)).collect();
+    for feed in &mut feeds {
+        next(feed).await;
+    }
+    let names: Vec<String> = (0..30).map(|n| format!("agent-{n}")).collect();
+    for name in &names {
+        api.agent(name).await;
+    }
+    for feed in &mut feeds {
+        for name in &names {
+            assert_eq!(name_of(&next_change(feed).await), name);
+        }
+    }
 }
 
 #[tokio::test]

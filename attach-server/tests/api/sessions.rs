@@ -14,12 +14,17 @@ async fn a_session_comes_up_runs_commands_and_ends() {
     let id = made["id"].as_str().unwrap();
     let ready = api.until(id, |session| session["status"] == "ready").await;
     assert_eq!(ready["tty_url"], format!("{SESSIONS}/{id}/tty"));
+    assert!(ready["tty_token"].is_string(), "{ready:#}");
+    for time in ["created_at", "ready_at"] {
+        assert_eq!(ready[time].as_str().map(str::len), Some("2026-11-26T06:00:00.000Z".len()), "{ready:#}");
+    }
     assert_eq!(ready["unconfined"], true);
     assert!(ready["timings"].as_object().unwrap().contains_key("creating_sandbox"), "{ready:#}");
     let path = format!("{SESSIONS}/{id}");
 
     let listed = api.get(&format!("{SESSIONS}?agent_id={agent}&status=ready&search=fIR")).await.json();
     assert_eq!((&listed["total"], &listed["data"][0]["id"]), (&json!(1), &json!(id)));
+    assert_eq!(listed["data"][0]["tty_token"], Value::Null, "a list opens no terminal");
     let agents = api.get(AGENTS).await.json();
     assert_eq!(agents["data"][0]["session_count"], 1);
     assert_eq!(agents["data"][0]["has_active_session"], true);
@@ -99,13 +104,13 @@ async fn a_request_that_is_being_answered_when_the_server_stops_is_answered() {
     let script = "echo > $0; cat $0; echo done";
     let request =
         api.request(Method::POST, &path).json(&json!({ "command": ["sh", "-c", script, begun] })).send();
-    let stopping = api.server().state().stopping().clone();
+    let stopping = api.server().stopping();
     let stop = async {
         tokio::fs::read(&begun).await.unwrap();
         api.stop().await
     };
     let finish = async {
-        stopping.cancelled().await;
+        stopping.await;
         tokio::fs::write(&begun, "").await.unwrap();
     };
     let (answer, _home, ()) = tokio::join!(request, stop, finish);
@@ -138,8 +143,21 @@ async fn an_agents_limit_and_its_end_are_its_sessions_too() {
     assert_eq!(api.delete(&format!("{AGENTS}/{agent}")).await.status, StatusCode::NO_CONTENT);
     let session = api.get(&format!("{SESSIONS}/{id}")).await.json();
     assert_eq!(session["status"], "dead", "{session:#}");
-    let sandboxes = api.server().state().sessions().runtime().list().await.unwrap();
+    let sandboxes = api.server().sessions().runtime().list().await.unwrap();
     assert!(sandboxes.is_empty(), "{sandboxes:?}");
+}
+
+#[tokio::test]
+async fn a_first_prompt_for_a_program_that_takes_none_is_refused() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let ask = json!({ "initial_prompt": "fix the build", "title": "" });
+    let refused = api.post(&format!("{AGENTS}/{agent}/session"), &ask).await;
+    let mut faults = refused.faults();
+    faults.sort();
+    assert_eq!(faults, ["initial_prompt: invalid", "title: too_small"]);
+    assert!(refused.text.contains("type it into the terminal"), "{}", refused.text);
+    assert_eq!(api.get(SESSIONS).await.json()["total"], 0);
 }
 
 #[tokio::test]

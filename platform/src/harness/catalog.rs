@@ -1,3 +1,5 @@
+//! All harnesses there are: the built-in ones, those of files and those of the configuration, laid over each other.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -9,9 +11,10 @@ use serde::Deserialize;
 use super::Harness;
 
 /// The files built in, by name.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: [(&str, &str); 8] = [
     ("shell.toml", include_str!("../../harnesses/shell.toml")),
     ("claude-code.toml", include_str!("../../harnesses/claude-code.toml")),
+    ("claude-agent-sdk.toml", include_str!("../../harnesses/claude-agent-sdk.toml")),
     ("codex.toml", include_str!("../../harnesses/codex.toml")),
     ("opencode.toml", include_str!("../../harnesses/opencode.toml")),
     ("gemini.toml", include_str!("../../harnesses/gemini.toml")),
@@ -227,7 +230,7 @@ mod tests {
         let catalog = Catalog::built_in().unwrap();
         assert_eq!(
             catalog.ids(),
-            ["shell", "claude-code", "codex", "opencode", "gemini", "hermes", "custom"]
+            ["shell", "claude-code", "claude-agent-sdk", "codex", "opencode", "gemini", "hermes", "custom"]
         );
         assert!(catalog.iter().all(|harness| harness.supports_tui()));
         assert!(catalog.get("nothing").is_none());

@@ -1,3 +1,5 @@
+//! What a harness is: what starts it, and how it takes what it is given.
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -9,7 +11,7 @@ const SHELL: &str = "{shell}";
 
 /// A program that is an agent, or a shell: what starts it and how it takes what it is given.
 ///
-/// Templates may name `{model}`, `{api_base}`, `{api_key}`, `{cwd}`, `{instructions}` and `{file}`.
+/// Templates may name `{model}`, `{api_base}`, `{api_key}`, `{cwd}`, `{instructions}`, `{prompt}` and `{file}`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Harness {
@@ -47,6 +49,9 @@ pub struct Harness {
     /// Arguments that give it instructions without a file.
     #[serde(default)]
     pub instructions_args: Vec<String>,
+    /// Arguments that give its terminal its first prompt. Without any it takes none.
+    #[serde(default)]
+    pub prompt_args: Vec<String>,
     /// Where it looks for skills.
     #[serde(default)]
     pub skills_dir: Option<String>,
@@ -159,6 +164,18 @@ impl Harness {
             .iter()
             .map(|part| if part == SHELL { host.shell.clone() } else { part.clone() })
             .collect()
+    }
+
+    /// Whether its terminal can be given a first prompt.
+    #[must_use]
+    pub fn takes_prompt(&self) -> bool {
+        !self.prompt_args.is_empty()
+    }
+
+    /// The arguments that give its terminal this first prompt.
+    #[must_use]
+    pub fn prompted(&self, prompt: &str) -> Vec<String> {
+        self.prompt_args.iter().map(|part| part.replace("{prompt}", prompt)).collect()
     }
 
     /// What is wrong with it, beyond what its types can say.

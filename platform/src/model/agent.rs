@@ -1,3 +1,5 @@
+//! Agents, and requests to make or change one.
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -58,9 +60,11 @@ pub struct Agent {
     pub config_generation: u64,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "super::time::millis")]
     pub created_at: Timestamp,
     /// When it last changed.
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "super::time::millis")]
     pub updated_at: Timestamp,
 }
 

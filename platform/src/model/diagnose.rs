@@ -1,3 +1,5 @@
+//! What is known about a session in trouble.
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -64,6 +66,7 @@ pub struct HarnessEvidence {
     /// When it last printed something.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "super::time::maybe_millis")]
     pub last_output_at: Option<Timestamp>,
     /// Why this section could not be gathered.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,3 +1,5 @@
+//! What an error looks like to clients.
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -1,3 +1,5 @@
+//! Changes, as the feed tells them.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,6 +14,7 @@ pub struct Change {
     pub id: u64,
     /// When.
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "super::time::millis")]
     pub at: Timestamp,
     /// What happened.
     pub kind: ChangeKind,

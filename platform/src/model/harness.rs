@@ -1,3 +1,5 @@
+//! Harnesses, as the API lists them.
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

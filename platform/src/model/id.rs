@@ -1,3 +1,5 @@
+//! Ids.
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -8,6 +8,7 @@ mod harness;
 mod id;
 mod page;
 mod session;
+mod time;
 pub mod validate;
 
 pub use agent::{

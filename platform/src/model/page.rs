@@ -1,3 +1,5 @@
+//! Pages of lists.
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -1,3 +1,5 @@
+//! Sessions, and requests to make, change or command one.
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -36,7 +38,7 @@ pub struct Session {
     pub harness_session_id: Option<String>,
     /// Its terminal, relative to the server; only while `ready` and only where the harness has one.
     pub tty_url: Option<String>,
-    /// Opens that terminal and nothing else; minted for this answer, 15 minutes to connect.
+    /// Opens that terminal and nothing else, for 15 minutes, of which the same one is shown for 5. Lists carry none.
     pub tty_token: Option<String>,
     /// Whether its harness has a terminal.
     pub supports_tui: bool,
@@ -61,15 +63,19 @@ pub struct Session {
     pub config_generation: u64,
     /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "super::time::millis")]
     pub created_at: Timestamp,
     /// The last sign of activity.
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "super::time::maybe_millis")]
     pub last_seen_at: Option<Timestamp>,
     /// When it became ready.
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "super::time::maybe_millis")]
     pub ready_at: Option<Timestamp>,
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "super::time::maybe_millis")]
     pub stopped_at: Option<Timestamp>,
 }
 

@@ -1,3 +1,5 @@
+//! The tokens that open one session's terminal.
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
@@ -10,10 +12,10 @@ use crate::model::SessionId;
 
 /// Tells these tokens from API tokens and from the master key at a glance, in configuration and in code.
 const PREFIX: &str = "lap_tty_";
-/// Format byte, session, expiry, nonce.
-const BODY: usize = 1 + 16 + 8 + 8;
+/// Format byte, session, expiry.
+const BODY: usize = 1 + 16 + 8;
 const MAC: usize = 32;
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// Mints and checks tty tokens: the right to open one session's terminal, for a client that may not have the API's
 /// key. Stateless, so that any server with the same key accepts them; a token ends by its expiry alone.
@@ -26,6 +28,9 @@ impl TtyTokens {
     /// How long a token can be used to connect, in seconds: enough to read a session and open its terminal, short
     /// enough that one found in a history is worth nothing.
     pub const LIFETIME_SECONDS: i64 = 15 * 60;
+    /// For how many of them the same token is given: a client that reads its session again and again keeps its
+    /// terminal open instead of opening it with another token each time.
+    pub const SHOWN_SECONDS: i64 = 5 * 60;
 
     /// Tokens signed with a key derived from this one.
     #[must_use]
@@ -39,22 +44,21 @@ impl TtyTokens {
         token.starts_with(PREFIX)
     }
 
-    /// A token for that session's terminal.
+    /// A token for that session's terminal: the same one until [`TtyTokens::SHOWN_SECONDS`] are over.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// When the time is none a token could end at.
     pub fn mint(&self, session: SessionId, now: Timestamp) -> Result<String, TokenError> {
-        let expires = now
+        let shown = now.as_second().div_euclid(Self::SHOWN_SECONDS) * Self::SHOWN_SECONDS;
+        let expires = Timestamp::from_second(shown)
+            .map_err(|_| TokenError::Invalid)?
             .checked_add(SignedDuration::from_secs(Self::LIFETIME_SECONDS))
             .map_err(|_| TokenError::Invalid)?
             .as_second();
-        let mut nonce = [0; 8];
-        getrandom::fill(&mut nonce).map_err(|_| TokenError::NoRandomness)?;
         let mut token = Vec::with_capacity(BODY + MAC);
         token.push(FORMAT);
         token.extend_from_slice(session.0.as_bytes());
         token.extend_from_slice(&expires.to_be_bytes());
-        token.extend_from_slice(&nonce);
         let mac = keyed_hash(&self.key, &token);
         token.extend_from_slice(&mac);
         Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&token)))
@@ -73,7 +77,7 @@ impl TtyTokens {
         }
         let (format, rest) = body.split_first().ok_or(TokenError::Invalid)?;
         let (session, rest) = rest.split_first_chunk::<16>().ok_or(TokenError::Invalid)?;
-        let (expires, _nonce) = rest.split_first_chunk::<8>().ok_or(TokenError::Invalid)?;
+        let (expires, _) = rest.split_first_chunk::<8>().ok_or(TokenError::Invalid)?;
         if *format != FORMAT {
             return Err(TokenError::Invalid);
         }
@@ -101,9 +105,6 @@ pub enum TokenError {
     /// Its time is over.
     #[error("the terminal token has expired: read the session again for a new one")]
     Expired,
-    /// The system gives no random bytes.
-    #[error("the system gives no random bytes")]
-    NoRandomness,
 }
 
 #[cfg(test)]
@@ -122,11 +123,22 @@ mod tests {
     fn opens_its_session_until_it_expires() {
         let tokens = tokens("correct horse battery");
         let session = SessionId::new();
-        let token = tokens.mint(session, at(1_000)).unwrap();
+        let token = tokens.mint(session, at(900)).unwrap();
         assert!(TtyTokens::looks_like_one(&token));
-        assert_eq!(tokens.verify(&token, at(1_000)), Ok(session));
-        assert_eq!(tokens.verify(&token, at(1_000 + 15 * 60 - 1)), Ok(session));
-        assert_eq!(tokens.verify(&token, at(1_000 + 15 * 60)), Err(TokenError::Expired));
+        assert_eq!(tokens.verify(&token, at(900)), Ok(session));
+        assert_eq!(tokens.verify(&token, at(900 + 15 * 60 - 1)), Ok(session));
+        assert_eq!(tokens.verify(&token, at(900 + 15 * 60)), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn is_the_same_for_five_minutes_and_has_ten_left_at_least() {
+        let tokens = tokens("correct horse battery");
+        let (session, other) = (SessionId::new(), SessionId::new());
+        let token = tokens.mint(session, at(900)).unwrap();
+        assert_eq!(tokens.mint(session, at(900 + 299)).unwrap(), token);
+        assert_ne!(tokens.mint(session, at(900 + 300)).unwrap(), token);
+        assert_ne!(tokens.mint(other, at(900)).unwrap(), token);
+        assert_eq!(tokens.verify(&token, at(900 + 299 + 10 * 60)), Ok(session));
     }
 
     #[test]

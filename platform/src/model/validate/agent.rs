@@ -1,3 +1,5 @@
+//! Whether an agent makes sense.
+
 use std::collections::BTreeSet;
 
 use super::env::{env_name, env_vars};
@@ -36,6 +38,9 @@ pub fn agent(agent: &Agent) -> Result<(), Vec<FieldError>> {
     let allowed = patterns(&mut faults, &["allow_out"], &agent.allow_out, EGRESS_PATTERNS);
     patterns(&mut faults, &["deny_out"], &agent.deny_out, EGRESS_PATTERNS);
     for (name, hosts) in &agent.env_var_hosts {
+        if env_name(&mut faults, &["env_var_hosts", name], name) && !agent.env_vars.contains_key(name) {
+            faults.add(INVALID, &["env_var_hosts", name], "names no variable of env_vars");
+        }
         credential_hosts(&mut faults, name, hosts, &allowed);
     }
     faults.count(&["skill_ids"], agent.attached_skill_ids.len(), AGENT_SKILLS);
@@ -90,7 +95,6 @@ fn patterns(faults: &mut Faults, path: &[&str], list: &[String], max: usize) -> 
 /// A credential bound to a host that its sandbox may not reach would never be of use: it is a mistake in one of both.
 fn credential_hosts(faults: &mut Faults, name: &str, hosts: &[String], allowed: &[(usize, EgressPattern)]) {
     let path = ["env_var_hosts", name];
-    env_name(faults, &path, name);
     if hosts.is_empty() {
         faults.add(TOO_SMALL, &path, "names no host");
     }
@@ -263,6 +267,7 @@ mod tests {
         let bind = |agent: &mut Agent, allow: &[&str], hosts: &[&str]| {
             agent.allow_out = allow.iter().map(|&host| host.to_owned()).collect();
             let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
+            agent.env_vars = [("GH_TOKEN".to_owned(), "ghp_1".to_owned())].into();
             agent.env_var_hosts = [("GH_TOKEN".to_owned(), hosts)].into();
         };
         assert_eq!(faults_of(|agent| bind(agent, &[], &["api.github.com"])), []);
@@ -272,6 +277,11 @@ mod tests {
             [one("env_var_hosts.GH_TOKEN.0", INVALID), one("env_var_hosts.GH_TOKEN.1", INVALID)].concat()
         );
         assert_eq!(faults_of(|agent| bind(agent, &[], &[])), one("env_var_hosts.GH_TOKEN", TOO_SMALL));
+        let unbound = |agent: &mut Agent| {
+            bind(agent, &[], &["api.github.com"]);
+            agent.env_vars.clear();
+        };
+        assert_eq!(faults_of(unbound), one("env_var_hosts.GH_TOKEN", INVALID));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Whether environment variables make sense.
+
 use super::limits::{ENV_JSON_BYTES, ENV_KEYS, RESERVED_ENV, RESERVED_ENV_PREFIX};
 use super::{Faults, INVALID, RESERVED, TOO_BIG};
 use crate::model::EnvVars;
@@ -34,8 +36,8 @@ pub(super) fn env_vars(faults: &mut Faults, vars: &EnvVars) {
     }
 }
 
-/// The name of a variable, wherever one is named.
-pub(super) fn env_name(faults: &mut Faults, path: &[&str], name: &str) {
+/// The name of a variable, wherever one is named. Says whether it is one.
+pub(super) fn env_name(faults: &mut Faults, path: &[&str], name: &str) -> bool {
     if !is_env_name(name) {
         faults.add(
             INVALID,
@@ -44,5 +46,8 @@ pub(super) fn env_name(faults: &mut Faults, path: &[&str], name: &str) {
         );
     } else if is_reserved(name) {
         faults.add(RESERVED, path, "is set by the platform; choose another name");
+    } else {
+        return true;
     }
+    false
 }

@@ -1,3 +1,5 @@
+//! Whether a repository's address and a branch are ones.
+
 use super::limits::{BRANCH_CHARS, REPO_URL_CHARS};
 use super::{Faults, INVALID, TOO_BIG, TOO_SMALL};
 

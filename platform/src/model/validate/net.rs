@@ -1,3 +1,5 @@
+//! Host patterns: what a sandbox may reach.
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;

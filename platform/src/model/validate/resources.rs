@@ -1,3 +1,5 @@
+//! Whether amounts of resources make sense, and compare.
+
 use super::limits::{QUANTITY_CHARS, RUNTIME_CLASS_CHARS};
 use super::{Faults, INVALID, TOO_BIG};
 use crate::model::{ResourceAmounts, Resources};

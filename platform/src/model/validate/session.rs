@@ -1,3 +1,5 @@
+//! Whether requests about sessions make sense.
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 

@@ -1,3 +1,5 @@
+//! Whether a text fits where it is to stand.
+
 use super::{INVALID, TOO_BIG, TOO_SMALL};
 
 type Fault = (&'static str, String);
