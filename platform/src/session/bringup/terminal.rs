@@ -35,6 +35,10 @@ impl BringUp<'_> {
         sandbox: &SandboxName,
     ) -> Result<(), Fault> {
         self.phase(Phase::HarnessListening, None).await?;
+        let mut argv = self.harness.terminal_command(&self.inner.host);
+        if let Some(prompt) = self.request.initial_prompt.as_deref().filter(|prompt| !prompt.is_empty()) {
+            argv.extend(self.harness.prompted(prompt));
+        }
         let spec = ProgramSpec {
             ring: self.inner.settings.ring_bytes,
             scrollback: self.inner.settings.scrollback_bytes,
