@@ -1,7 +1,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{AGENTS, Api, SESSIONS};
+use crate::support::{AGENTS, Api, Home, SESSIONS};
 
 #[tokio::test]
 async fn a_session_comes_up_runs_commands_and_ends() {
@@ -158,6 +158,32 @@ async fn a_first_prompt_for_a_program_that_takes_none_is_refused() {
     assert_eq!(faults, ["initial_prompt: invalid", "title: too_small"]);
     assert!(refused.text.contains("type it into the terminal"), "{}", refused.text);
     assert_eq!(api.get(SESSIONS).await.json()["total"], 0);
+}
+
+#[tokio::test]
+async fn a_first_prompt_reaches_the_program_that_takes_one() {
+    let home = Home::new();
+    let harnesses = home.path().join("config/harnesses");
+    std::fs::create_dir_all(&harnesses).unwrap();
+    let script = r#"printf %s "$1" > asked; exec cat"#;
+    let harness = format!(
+        "id = 'greeter'\nname = 'Greeter'\nfamily = ['terminal']\nneeds_model = false\n\
+         command = ['/bin/sh', '-c', '{script}', 'greeter']\nprompt_args = ['--ask={{prompt}}']\n"
+    );
+    std::fs::write(harnesses.join("greeter.toml"), harness).unwrap();
+    let api = Api::start_in(home, &[]).await;
+    let made = api.post(AGENTS, &json!({ "harness_id": "greeter" })).await.json();
+    let agent = made["id"].as_str().unwrap();
+    let ask = json!({ "initial_prompt": "fix \"it\" $HOME\nplease" });
+    let made = api.post(&format!("{AGENTS}/{agent}/session"), &ask).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    api.until(&id, |session| session["status"] == "ready").await;
+    // The program has begun, and may not have come to its first command yet.
+    let read = json!({ "command": ["sh", "-c", "until [ -s asked ]; do sleep 0.01; done; cat asked"] });
+    let asked = api.post(&format!("{SESSIONS}/{id}/exec"), &read).await.json();
+    assert_eq!(asked["stdout"], "--ask=fix \"it\" $HOME\nplease", "{asked}");
+    api.delete(&format!("{AGENTS}/{agent}")).await;
 }
 
 #[tokio::test]

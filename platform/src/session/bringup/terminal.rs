@@ -44,7 +44,7 @@ impl BringUp<'_> {
             scrollback: self.inner.settings.scrollback_bytes,
             ..ProgramSpec::new(
                 TERMINAL_PROGRAM,
-                self.harness.terminal_command(&self.inner.host),
+                argv,
                 self.environment(sandbox),
                 self.workdir(sandbox),
                 ProgramIo::Pty { size: Size::default() },
