@@ -55,7 +55,10 @@ pub use directory::{Directory, Location};
 pub use metrics::{Census, HubMetrics};
 use outlet::Io;
 use recorder::Recordings;
-pub use recorder::{DEFAULT_MAX_BYTES as DEFAULT_RECORDING_BYTES, RecordingConfig};
+pub use recorder::{
+    DEFAULT_MAX_BYTES as DEFAULT_RECORDING_BYTES, DEFAULT_TOTAL_BYTES as DEFAULT_RECORDINGS_BYTES,
+    RecordingConfig,
+};
 pub use size::SizePolicy;
 use terminal::Terminal;
 use upstream::Upstream;
@@ -147,6 +150,7 @@ impl Slot {
 enum Command {
     Connect { socket: ClientSocket, leftover: Vec<u8>, kind: Kind, grant: Grant, slot: Slot },
     Record { session: SessionId },
+    Forget { session: SessionId, done: oneshot::Sender<io::Result<()>> },
     Census { answer: oneshot::Sender<Census> },
     Drain { done: oneshot::Sender<()> },
 }
@@ -214,6 +218,22 @@ impl HubHandle {
         match &self.recording {
             Some(recording) => recording.read(session),
             None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Removes a session's recording, for good: the session is erased. Its terminal must have ended. Asked again it
+    /// does nothing.
+    ///
+    /// # Errors
+    /// It could not be removed now; ask again later.
+    pub async fn forget_recording(&self, session: SessionId) -> io::Result<()> {
+        let Some(recording) = &self.recording else { return Ok(()) };
+        let (done, answered) = oneshot::channel();
+        self.command(Command::Forget { session, done }).await;
+        match answered.await {
+            Ok(removed) => removed,
+            // The hub has ended, and with it all writing.
+            Err(_) => recording.remove(session),
         }
     }
 
@@ -321,6 +341,11 @@ impl Hub {
                     let hub = self.clone();
                     self.spawn(async move { hub.record(session).await });
                 }
+                Command::Forget { session, done } => match &self.recordings {
+                    Some(recordings) => recordings.forget(session, done),
+                    // Whoever asked may have gone away.
+                    None => drop(done.send(Ok(()))),
+                },
                 Command::Census { answer } => {
                     // Whoever asked may have gone away.
                     let _ = answer.send(self.census());

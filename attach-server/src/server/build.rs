@@ -226,6 +226,7 @@ fn hub_config(config: &Config) -> HubConfig {
     let recording = config.recording.enabled.then(|| RecordingConfig {
         directory: config.dirs.data.join("recordings"),
         max_bytes: config.recording.session_bytes,
+        total_bytes: config.recording.total_bytes,
     });
     HubConfig { max_connections: config.limits.attach_sockets, recording }
 }

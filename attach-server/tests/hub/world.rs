@@ -112,6 +112,7 @@ impl World {
         let recording = RecordingConfig {
             directory: dir.path().join("recordings"),
             max_bytes: hub::DEFAULT_RECORDING_BYTES,
+            total_bytes: hub::DEFAULT_RECORDINGS_BYTES,
         };
         hub::start(HubConfig { max_connections: 100, recording: Some(recording) }, sessions.clone()).unwrap()
     }

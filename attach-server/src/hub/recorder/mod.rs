@@ -7,6 +7,7 @@
 
 mod budget;
 mod cast;
+mod space;
 mod writer;
 
 use std::collections::{HashMap, HashSet};
@@ -22,6 +23,7 @@ use lap_platform::model::SessionId;
 use lap_wire::Epoch;
 use lap_wire::control::{ExitStatus, Size};
 use lap_wire::flow::Since;
+use tokio::sync::oneshot;
 
 use super::metrics::HubMetrics;
 use budget::Budget;
@@ -30,6 +32,8 @@ use writer::{Job, What, Writer};
 
 /// Disk one session's recording takes at most; the oldest half goes when it is full.
 pub const DEFAULT_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// Disk all recordings together take at most.
+pub const DEFAULT_TOTAL_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// Output waiting to be written, of all terminals together; more than the disk takes is left out, and the recording
 /// says so and goes on with a snapshot.
 const MAX_QUEUED: usize = 32 * 1024 * 1024;
@@ -45,13 +49,15 @@ pub(super) const GATHER: Duration = Duration::from_millis(200);
 /// a snapshot from the keeper.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Where recordings are, and how large each may become.
+/// Where recordings are, and how large they may become.
 #[derive(Clone, Debug)]
 pub struct RecordingConfig {
     /// The directory.
     pub directory: PathBuf,
     /// See [`DEFAULT_MAX_BYTES`].
     pub max_bytes: u64,
+    /// Bytes all of them may take together.
+    pub total_bytes: u64,
 }
 
 impl RecordingConfig {
@@ -82,8 +88,8 @@ impl RecordingConfig {
         Ok(all)
     }
 
-    /// Removes a session's recording.
-    pub fn remove(&self, session: SessionId) -> io::Result<()> {
+    /// Removes a session's recording. Where a hub runs, [`Recordings::forget`] does it in order with what is written.
+    pub(super) fn remove(&self, session: SessionId) -> io::Result<()> {
         for path in [self.current(session), self.older(session)] {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -123,6 +129,7 @@ impl Recordings {
             queued: queued.clone(),
             open: HashMap::new(),
             broken: HashSet::new(),
+            since_room: 0,
         };
         let thread = std::thread::Builder::new()
             .name("lap-recorder".to_owned())
@@ -132,6 +139,18 @@ impl Recordings {
 
     pub(super) fn config(&self) -> RecordingConfig {
         self.config.clone()
+    }
+
+    /// Removes a session's recording, after all that was handed on of it before; then says whether it is gone.
+    pub(super) fn forget(&self, session: SessionId, done: oneshot::Sender<io::Result<()>>) {
+        let tape = Arc::new(Tape { session, failed: AtomicBool::new(false) });
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) =
+            self.jobs.try_send(Job { tape, what: What::Forgotten { done } })
+            && let What::Forgotten { done } = job.what
+        {
+            // Whoever asked may have gone away.
+            let _ = done.send(Err(io::ErrorKind::ResourceBusy.into()));
+        }
     }
 
     pub(super) fn recorder(&self, session: SessionId, position: Option<Since>) -> Recorder {

@@ -19,10 +19,14 @@ fn printed(cast: &[u8]) -> String {
 
 const EPOCH: Epoch = Epoch(7);
 
+fn config_of(directory: std::path::PathBuf, max_bytes: u64) -> RecordingConfig {
+    RecordingConfig { directory, max_bytes, total_bytes: DEFAULT_TOTAL_BYTES }
+}
+
 #[test]
 fn a_recording_has_what_was_printed_whatever_way_it_was_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: DEFAULT_MAX_BYTES };
+    let config = config_of(dir.path().to_owned(), DEFAULT_MAX_BYTES);
     let session = SessionId::new();
     let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
     let mut recorder = recordings.recorder(session, None);
@@ -44,7 +48,7 @@ fn a_recording_has_what_was_printed_whatever_way_it_was_cut() {
 #[test]
 fn after_a_crash_it_goes_on_at_its_last_position_with_nothing_lost_or_doubled() {
     let dir = tempfile::tempdir().unwrap();
-    let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: DEFAULT_MAX_BYTES };
+    let config = config_of(dir.path().to_owned(), DEFAULT_MAX_BYTES);
     let session = SessionId::new();
     let stream: Vec<u8> = (0..40_000u32).flat_map(|n| format!("{n} ü\r\n").into_bytes()).collect();
     let (mut at, mut lives) = (0, 0);
@@ -78,7 +82,7 @@ fn after_a_crash_it_goes_on_at_its_last_position_with_nothing_lost_or_doubled() 
 #[test]
 fn of_a_flood_the_beginning_is_recorded_and_what_follows_its_end() {
     let dir = tempfile::tempdir().unwrap();
-    let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: DEFAULT_MAX_BYTES };
+    let config = config_of(dir.path().to_owned(), DEFAULT_MAX_BYTES);
     let session = SessionId::new();
     let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
     let mut recorder = recordings.recorder(session, None);
@@ -129,7 +133,7 @@ fn of_a_flood_the_beginning_is_recorded_and_what_follows_its_end() {
 #[test]
 fn a_recording_stays_within_its_bound_and_keeps_the_newest() {
     let dir = tempfile::tempdir().unwrap();
-    let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: 200_000 };
+    let config = config_of(dir.path().to_owned(), 200_000);
     let session = SessionId::new();
     let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
     let mut recorder = recordings.recorder(session, None);
@@ -150,7 +154,7 @@ fn a_recording_stays_within_its_bound_and_keeps_the_newest() {
 
 /// A recorder that has begun.
 fn begun(dir: &Path) -> (RecordingConfig, SessionId, Recordings, std::thread::JoinHandle<()>, Recorder) {
-    let config = RecordingConfig { directory: dir.to_owned(), max_bytes: DEFAULT_MAX_BYTES };
+    let config = config_of(dir.to_owned(), DEFAULT_MAX_BYTES);
     let session = SessionId::new();
     let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
     let mut recorder = recordings.recorder(session, None);
@@ -166,7 +170,7 @@ fn marks(cast: &[u8]) -> Vec<String> {
 #[test]
 fn what_could_not_be_written_is_marked_and_followed_by_the_screen() {
     let dir = tempfile::tempdir().unwrap();
-    let config = RecordingConfig { directory: dir.path().to_owned(), max_bytes: DEFAULT_MAX_BYTES };
+    let config = config_of(dir.path().to_owned(), DEFAULT_MAX_BYTES);
     let session = SessionId::new();
     let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
     // Every write to this device finds no space left.
@@ -290,4 +294,137 @@ fn a_last_screen_that_never_came_is_told_before_the_end() {
     let cast = config.read(session).unwrap();
     let last: Vec<_> = events(&cast).into_iter().map(|(code, _)| code).collect();
     assert!(last.ends_with(&["o".to_owned(), "m".to_owned(), "x".to_owned()]), "{last:?}");
+}
+
+/// Longer than anything here takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A recorder of one of many sessions, that has begun.
+fn one_of_many(recordings: &Recordings, session: SessionId) -> Recorder {
+    let mut recorder = recordings.recorder(session, None);
+    recorder.continues(EPOCH, 0, 0);
+    recorder.snapshot(EPOCH, 0, 0, Size::default(), b"\x1bc");
+    recorder
+}
+
+#[test]
+fn what_one_session_prints_is_in_its_file_soon_however_often_others_print() {
+    for pause in [0, 30, 130, 420].map(Duration::from_millis) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config_of(dir.path().to_owned(), DEFAULT_MAX_BYTES);
+        let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
+        let (quiet, spinner) = (SessionId::new(), SessionId::new());
+        let mut spins = one_of_many(&recordings, spinner);
+        let mut prints = one_of_many(&recordings, quiet);
+        prints.output(0, b"one line\r\n");
+        prints.look_again();
+        let started = Instant::now();
+        let mut at = 0;
+        // Whether it prints all the time or not at all for a while: the line does not wait for a silence.
+        while !config.read(quiet).is_ok_and(|cast| String::from_utf8_lossy(&cast).contains("one line")) {
+            assert!(started.elapsed() < PATIENCE, "printing each {pause:?} keeps another's line out");
+            spins.output(at, b"|");
+            spins.look_again();
+            at += 1;
+            std::thread::sleep(pause);
+        }
+        drop((spins, prints, recordings));
+        thread.join().unwrap();
+    }
+}
+
+fn size_of(directory: &Path) -> u64 {
+    let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
+    files.sum()
+}
+
+#[test]
+fn all_recordings_together_stay_within_their_bound_and_the_oldest_ended_go_first() {
+    const TOTAL: u64 = 1024 * 1024;
+    let dir = tempfile::tempdir().unwrap();
+    let config =
+        RecordingConfig { total_bytes: TOTAL, ..config_of(dir.path().to_owned(), DEFAULT_MAX_BYTES) };
+    let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
+    let print = |recorder: &mut Recorder, at: u64| {
+        recorder.output(at, &[b'x'; 10_000]);
+        recorder.look_again();
+    };
+    let ended: Vec<SessionId> = (0..5).map(|_| SessionId::new()).collect();
+    for (age, session) in ended.iter().enumerate() {
+        let mut recorder = one_of_many(&recordings, *session);
+        (0..18).for_each(|n| print(&mut recorder, n * 10_000));
+        drop(recorder);
+        settled(&recordings);
+        // Written in this order; clocks of files are coarse.
+        let path = config.current(*session);
+        let modified = std::time::SystemTime::now() - Duration::from_secs(1000 - age as u64);
+        OpenOptions::new().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+    }
+    // They all fit. One that goes on takes their place, oldest first, and then its own.
+    let live = SessionId::new();
+    let mut recorder = one_of_many(&recordings, live);
+    (0..30).for_each(|n| print(&mut recorder, n * 10_000));
+    settled(&recordings);
+    assert!(config.read(ended[0]).is_err(), "the oldest goes");
+    assert!(config.read(ended[4]).is_ok(), "the newest stay");
+    (30..600).for_each(|n| print(&mut recorder, n * 10_000));
+    drop((recorder, recordings));
+    thread.join().unwrap();
+    let taken = size_of(dir.path());
+    assert!(taken <= TOTAL + TOTAL / 16, "{taken} bytes taken");
+    assert!(config.read(live).is_ok());
+}
+
+#[test]
+fn recordings_that_all_go_on_share_what_there_is() {
+    const TOTAL: u64 = 512 * 1024;
+    let dir = tempfile::tempdir().unwrap();
+    let config =
+        RecordingConfig { total_bytes: TOTAL, ..config_of(dir.path().to_owned(), DEFAULT_MAX_BYTES) };
+    let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
+    let sessions: Vec<SessionId> = (0..4).map(|_| SessionId::new()).collect();
+    let mut recorders: Vec<Recorder> =
+        sessions.iter().map(|session| one_of_many(&recordings, *session)).collect();
+    for n in 0..200 {
+        for recorder in &mut recorders {
+            recorder.output(n * 5_000, &[b'x'; 5_000]);
+            recorder.look_again();
+        }
+    }
+    drop((recorders, recordings));
+    thread.join().unwrap();
+    let taken = size_of(dir.path());
+    assert!(taken <= TOTAL + TOTAL / 16, "{taken} bytes taken");
+    for session in sessions {
+        assert!(config.read(session).unwrap().len() > 5_000, "each has its newest");
+    }
+}
+
+#[test]
+fn a_forgotten_recording_is_gone_with_what_was_still_to_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config_of(dir.path().to_owned(), DEFAULT_MAX_BYTES);
+    let (recordings, thread) = Recordings::start(config.clone(), HubMetrics::default()).unwrap();
+    let (kept, forgotten) = (SessionId::new(), SessionId::new());
+    for session in [kept, forgotten] {
+        let mut recorder = one_of_many(&recordings, session);
+        recorder.output(0, b"something");
+    }
+    for _ in 0..2 {
+        let (done, answered) = oneshot::channel();
+        recordings.forget(forgotten, done);
+        answered.blocking_recv().unwrap().unwrap();
+    }
+    drop(recordings);
+    thread.join().unwrap();
+    assert_eq!(config.read(forgotten).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert!(config.read(kept).is_ok());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+/// Waits until everything handed on so far is written.
+fn settled(recordings: &Recordings) {
+    let (done, answered) = oneshot::channel();
+    recordings.forget(SessionId::new(), done);
+    answered.blocking_recv().unwrap().unwrap();
 }

@@ -10,14 +10,19 @@ use std::{fs, io};
 use lap_platform::model::SessionId;
 use lap_wire::control::Size;
 use lap_wire::flow::Since;
+use tokio::sync::oneshot;
 
 use super::cast::Cast;
+use super::space::{make_room, share};
 use super::{Gap, Gathered, RecordingConfig, Tape};
 
-/// How long what was printed may stay unwritten.
+/// How long what was printed may stay unwritten, whatever else is printed meanwhile.
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
 /// Output written between two positions.
 const POSITION_EVERY: usize = 1024 * 1024;
+
+/// Room is made for recordings each time this much was written at the latest.
+const ROOM_EVERY: u64 = 1024 * 1024;
 
 /// By how much the writer gives way to everything else; it still gets about a tenth of a busy core.
 const NICE: i32 = 10;
@@ -35,6 +40,7 @@ pub(super) enum What {
     Resized { at: Instant, size: Size },
     Exited { at: Instant, code: i32, gap: Option<Gap> },
     Finished,
+    Forgotten { done: oneshot::Sender<io::Result<()>> },
 }
 
 /// A recording that is being written.
@@ -50,6 +56,8 @@ pub(super) struct Writer {
     pub(super) open: HashMap<SessionId, Open>,
     /// Recordings that end with a hole, until a snapshot follows.
     pub(super) broken: HashSet<SessionId>,
+    /// Bytes taken in since room was last made for them.
+    pub(super) since_room: u64,
 }
 
 impl Writer {
@@ -58,18 +66,26 @@ impl Writer {
         if let Err(error) = rustix::process::nice(NICE) {
             tracing::debug!(%error, "recordings are written at normal priority");
         }
+        // When everything taken so far must be in the files. Nothing is waiting to be flushed while there is no such
+        // time: then the thread sleeps until there is something again.
+        let mut flush_at: Option<Instant> = None;
         loop {
-            match jobs.recv_timeout(FLUSH_AFTER) {
-                Ok(job) => self.take(job),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.flush();
-                    // Nothing is waiting to be flushed now: sleep until there is something again.
-                    match jobs.recv() {
-                        Ok(job) => self.take(job),
-                        Err(_) => break,
-                    }
+            let next = match flush_at {
+                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => jobs.recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            match next {
+                Ok(job) => {
+                    self.take(job);
+                    flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
                 }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            // Also while jobs keep coming: a session that prints all the time must not keep the others' lines here.
+            if flush_at.is_some_and(|at| Instant::now() >= at) {
+                self.flush();
+                flush_at = None;
             }
         }
         self.flush();
@@ -87,19 +103,27 @@ impl Writer {
         let bytes = match &what {
             What::Output(gathered) => gathered.bytes.len(),
             What::Snapshot { bytes, .. } => bytes.len(),
-            What::Resized { .. } | What::Exited { .. } | What::Finished => 0,
+            What::Resized { .. } | What::Exited { .. } | What::Finished | What::Forgotten { .. } => 0,
         };
         self.queued.fetch_sub(bytes, Ordering::Relaxed);
         // After a hole only a snapshot can follow, or the end.
-        let goes_on = matches!(what, What::Snapshot { .. } | What::Exited { .. } | What::Finished);
+        let goes_on = !matches!(what, What::Output(_) | What::Resized { .. });
         if self.broken.contains(&tape.session) && !goes_on {
             return;
         }
-        let heals = matches!(what, What::Snapshot { .. } | What::Finished);
+        let heals = matches!(what, What::Snapshot { .. } | What::Finished | What::Forgotten { .. });
+        let ended = matches!(what, What::Finished);
         match self.write(&tape, what) {
             Ok(()) if heals => drop(self.broken.remove(&tape.session)),
             Ok(()) => {}
             Err(error) => self.failed(&tape, &error),
+        }
+        self.since_room += bytes as u64;
+        if ended || self.since_room >= (self.config.total_bytes / 16).min(ROOM_EVERY) {
+            self.since_room = 0;
+            if let Err(error) = make_room(&self.config, |session| self.open.contains_key(&session)) {
+                tracing::warn!(%error, "recordings cannot be kept within their bound");
+            }
         }
     }
 
@@ -117,8 +141,9 @@ impl Writer {
         let hole = self.broken.contains(&tape.session).then_some(Gap::NotWritten);
         match what {
             What::Output(gathered) => {
-                let half = self.config.max_bytes / 2;
-                let Some(cast) = self.resumed(tape)? else { return Ok(()) };
+                let half = share(&self.config, self.open.len()) / 2;
+                // Whoever removed it has removed what this would go on from.
+                let Some(cast) = self.resumed(tape)? else { return Err(io::ErrorKind::NotFound.into()) };
                 for (at, bytes) in gathered.pieces() {
                     cast.output(at, bytes)?;
                 }
@@ -163,6 +188,11 @@ impl Writer {
                 if let Some(mut open) = self.open.remove(&tape.session) {
                     open.cast.mark()?;
                 }
+            }
+            What::Forgotten { done } => {
+                self.open.remove(&tape.session);
+                // Whoever asked may have gone away.
+                let _ = done.send(self.config.remove(tape.session));
             }
         }
         Ok(())
