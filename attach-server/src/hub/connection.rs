@@ -29,8 +29,7 @@ use super::terminal::{Served, Terminal};
 use super::ws::{self, Decoder, Opcode};
 use super::{Grant, Hub, protocol, tty};
 
-/// Output this small goes out whatever the link's state: it is somebody's echo more often than not, and not enough to
-/// queue behind.
+/// Output this small of a channel that was just typed into goes out whatever the link's state: it is the echo.
 const SMALL: usize = 1024;
 /// Bytes one turn of a connection may send before other connections have theirs.
 const TURN: usize = 512 * 1024;
@@ -131,9 +130,10 @@ impl Connection {
         if !state.outlet.is_idle() || state.closing.is_some() {
             return false;
         }
-        let fits = payload.len() <= SMALL
-            || matches!(self.kind, Kind::Tty(_))
-            || state.pacing.bulk_room() >= payload.len() as u64;
+        let len = payload.len();
+        let fits = matches!(self.kind, Kind::Tty(_))
+            || state.pacing.bulk_room() >= len as u64
+            || len <= SMALL && state.scheduler.overtakes(channel, len, now);
         if !fits {
             state.pacing.bulk_waits();
             return false;

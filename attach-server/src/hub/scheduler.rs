@@ -57,6 +57,17 @@ impl Scheduler {
         }
     }
 
+    /// Whether so many bytes of a channel may go past the link's limit, without waiting for a turn: they are the answer
+    /// to what was typed. They count as such.
+    pub(super) fn overtakes(&mut self, channel: u32, bytes: usize, now: Instant) -> bool {
+        let entry = self.entry(channel);
+        let overtakes = entry.is_interactive(now) && entry.interactive_left >= bytes;
+        if overtakes {
+            entry.interactive_left -= bytes;
+        }
+        overtakes
+    }
+
     /// A channel has something to send.
     pub(super) fn wake(&mut self, channel: u32, now: Instant) {
         let entry = self.entry(channel);

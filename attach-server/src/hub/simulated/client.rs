@@ -21,8 +21,8 @@ pub(super) struct Seen {
     pub snapshots: usize,
     /// The last one's bytes.
     pub snapshot_bytes: usize,
-    /// Bytes of output.
-    pub output: u64,
+    /// Bytes it was shown, of output and of snapshots.
+    pub shown: u64,
     /// Bytes left out.
     pub skipped: u64,
     /// Whether it is live.
@@ -79,10 +79,11 @@ fn see(seen: &mut Seen, event: ChannelEvent) -> Option<u64> {
         ChannelEvent::Snapshot { offset, bytes } => {
             seen.snapshots += 1;
             seen.snapshot_bytes = bytes.len();
+            seen.shown += bytes.len() as u64;
             return Some(offset);
         }
         ChannelEvent::Output { offset, bytes } => {
-            seen.output += bytes.len() as u64;
+            seen.shown += bytes.len() as u64;
             return Some(offset + bytes.len() as u64);
         }
         ChannelEvent::Skipped { from, to } => seen.skipped += to - from,

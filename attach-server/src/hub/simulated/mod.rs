@@ -2,6 +2,7 @@
 //! time. What waits for something that never comes, or fills a link badly, shows here.
 
 mod client;
+mod distance;
 mod keeper;
 mod net;
 mod snapshots;

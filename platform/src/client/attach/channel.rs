@@ -7,18 +7,17 @@ use bytes::{Bytes, BytesMut};
 use lap_wire::control::{ClientMessage, ErrorCode, How, Mode, Open, ServerMessage, Size, WireError};
 use lap_wire::flow::Since;
 use lap_wire::frame::{Frame, FrameType, flags};
-use lap_wire::input::{Resumed, Unacknowledged};
 use lap_wire::limits::{DEFAULT_WINDOW, MAX_PAYLOAD};
 use lap_wire::{ChannelId, Epoch};
 
 use super::event::{ChannelEvent, Opened};
+use super::typing::Typing;
 use super::{Backoff, ChannelSpec, CommandError, MAX_QUEUED_INPUT};
 
 /// The most one snapshot may be: the largest screen with every cell styled, and the scrollback. More is a fault of
 /// the server's.
 const MAX_SNAPSHOT: usize = 32 * 1024 * 1024;
-/// What was processed is told at the latest after this much of it: large enough to cost nothing, small enough to be
-/// a fine measure of the link.
+/// What was processed is told at the latest after this much of it: large enough to cost nothing, small beside a window.
 const ACK_BYTES: u64 = 64 * 1024;
 /// And at the latest after this long. Not at once, since a keystroke's echo must not be followed by a frame that
 /// wakes the server for nothing.
@@ -37,7 +36,7 @@ impl Out<'_> {
         self.events.push_back(super::Event::Channel(channel, event));
     }
 
-    fn frame(&mut self, frame: &Frame<'_>) {
+    pub(super) fn frame(&mut self, frame: &Frame<'_>) {
         if let Some(send) = &mut self.send {
             let mut bytes = Vec::with_capacity(frame.payload.len() + lap_wire::limits::MAX_HEADER);
             frame.encode(&mut bytes);
@@ -45,7 +44,7 @@ impl Out<'_> {
         }
     }
 
-    fn message(&mut self, channel: ChannelId, message: &ClientMessage) {
+    pub(super) fn message(&mut self, channel: ChannelId, message: &ClientMessage) {
         // Only names and numbers of our own: always well below the limit of a message.
         if let Ok(payload) = lap_wire::control::to_payload(message) {
             self.frame(&lap_wire::control::frame(channel, 0, &payload));
@@ -85,12 +84,7 @@ pub(super) struct Channel {
     /// acknowledged before, as output or by opening there.
     snapshot_unacked: Option<u64>,
     ack_due: Option<Instant>,
-    input: Unacknowledged,
-    /// Wire offset of an input byte minus its offset in `input`: not 0 once a keeper has forgotten our stream.
-    input_shift: u64,
-    /// Typed, and beyond the window.
-    queue: VecDeque<Bytes>,
-    queued: usize,
+    typing: Typing,
     backoff: Backoff,
     refusal: Option<WireError>,
 }
@@ -107,10 +101,7 @@ impl Channel {
             acked: 0,
             snapshot_unacked: None,
             ack_due: None,
-            input: Unacknowledged::new(),
-            input_shift: 0,
-            queue: VecDeque::new(),
-            queued: 0,
+            typing: Typing::new(id),
             backoff: Backoff::new(seed),
             refusal: None,
         }
@@ -120,7 +111,7 @@ impl Channel {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Waiting(at) => Some(at),
-            _ => self.ack_due,
+            _ => self.ack_due.into_iter().chain(self.typing.deadline()).min(),
         }
     }
 
@@ -128,7 +119,12 @@ impl Channel {
     pub(super) fn tick(&mut self, now: Instant, out: &mut Out<'_>) {
         match self.state {
             State::Waiting(at) if at <= now => self.open(out),
-            _ if self.ack_due.is_some_and(|at| at <= now) => self.send_ack(out),
+            State::Open => {
+                if self.ack_due.is_some_and(|at| at <= now) {
+                    self.send_ack(out);
+                }
+                self.typing.tick(now, out);
+            }
             _ => {}
         }
     }
@@ -137,6 +133,7 @@ impl Channel {
     pub(super) fn disconnected(&mut self) {
         self.state = State::Opening;
         self.ack_due = None;
+        self.typing.disconnected();
         if self.snapshot.take().is_some() {
             self.broken();
         }
@@ -176,7 +173,7 @@ impl Channel {
         if self.spec.mode == Mode::View {
             return Err(CommandError::ReadOnly(self.id));
         }
-        if self.queued + bytes.len() > MAX_QUEUED_INPUT {
+        if self.typing.queued() + bytes.len() > MAX_QUEUED_INPUT {
             return Err(CommandError::InputFull(bytes.len()));
         }
         if bytes.is_empty() {
@@ -191,10 +188,15 @@ impl Channel {
             }
             return Ok(());
         }
-        self.queued += bytes.len();
-        self.queue.push_back(bytes.clone());
+        self.typing.push(bytes);
         self.pump(out);
         Ok(())
+    }
+
+    /// Nothing more will be typed.
+    pub(super) fn end_input(&mut self, out: &mut Out<'_>) {
+        self.typing.end();
+        self.pump(out);
     }
 
     pub(super) fn processed(&mut self, offset: u64, now: Instant, out: &mut Out<'_>) {
@@ -205,7 +207,8 @@ impl Channel {
             return;
         }
         let window = if self.spec.window == 0 { DEFAULT_WINDOW } else { self.spec.window };
-        if behind >= ACK_BYTES.min(u64::from(window / 4).max(1)) {
+        // The server may wait with the next one until it knows that this one was seen.
+        if self.owes_snapshot() || behind >= ACK_BYTES.min(u64::from(window / 4).max(1)) {
             self.send_ack(out);
         } else if self.ack_due.is_none() {
             self.ack_due = Some(now + ACK_DELAY);
@@ -290,8 +293,10 @@ impl Channel {
     }
 
     pub(super) fn input_ack(&mut self, offset: u64, out: &mut Out<'_>) {
-        self.input.ack(offset.saturating_sub(self.input_shift));
-        self.pump(out);
+        // One of before the channel was closed and opened again says nothing of this opening.
+        if self.state == State::Open {
+            self.typing.acked(offset, out);
+        }
     }
 
     /// Whether the channel goes on.
@@ -332,6 +337,13 @@ impl Channel {
             ServerMessage::Error(error) => {
                 if self.state == State::Opening {
                     return self.refused(error, out);
+                }
+                let (dealt_with, lost) = self.typing.refused(&error, now, out);
+                if lost > 0 {
+                    out.event(self.id, ChannelEvent::InputLost(lost));
+                }
+                if dealt_with {
+                    return true;
                 }
                 ChannelEvent::Error(error)
             }
@@ -385,26 +397,8 @@ impl Channel {
         self.snapshot = None;
         (self.processed, self.acked, self.ack_due) = (place.offset, place.offset, None);
         self.snapshot_unacked = None;
-        self.resume_input(same_life, input_offset, out);
-    }
-
-    /// Sends again what the program has not got. What was typed into a terminal that is gone is not typed into its
-    /// successor.
-    fn resume_input(&mut self, same_life: bool, input_offset: u64, out: &mut Out<'_>) {
-        let lost = (self.input.end() - self.input.acked()) as usize + self.queued;
-        let local = input_offset.checked_sub(self.input_shift).filter(|_| same_life);
-        if local.is_some_and(|local| self.input.resume(local) == Resumed::Continues) {
-            for (at, flags, bytes) in self.input.outstanding() {
-                let at = at + self.input_shift;
-                out.frame(&Frame::new(FrameType::Input, self.id, at, bytes).with_flags(flags));
-            }
-            return;
-        }
-        // The stream goes on under its name, from where the keeper says that name stands.
-        self.input = Unacknowledged::new();
-        self.input_shift = input_offset;
-        self.queue.clear();
-        self.queued = 0;
+        // What was typed into a terminal that is gone is not typed into its successor.
+        let lost = self.typing.opened(same_life, input_offset, out);
         if lost > 0 {
             out.event(self.id, ChannelEvent::InputLost(lost));
         }
@@ -442,25 +436,10 @@ impl Channel {
         }
     }
 
-    /// Moves queued input into the window, and on to the server if the channel is open.
+    /// Sends what was typed, if the channel is open: only then are the offsets of this connection's stream known.
     fn pump(&mut self, out: &mut Out<'_>) {
-        // Offsets of this connection's stream are known once it is open.
-        if self.state != State::Open {
-            return;
-        }
-        while let Some(bytes) = self.queue.front_mut() {
-            let n = bytes.len().min(MAX_PAYLOAD).min(self.input.room());
-            if n == 0 {
-                return;
-            }
-            let piece = bytes.split_to(n);
-            if bytes.is_empty() {
-                self.queue.pop_front();
-            }
-            self.queued -= n;
-            let Some(at) = self.input.push(0, &piece) else { return };
-            let at = at + self.input_shift;
-            out.frame(&Frame::new(FrameType::Input, self.id, at, &piece));
+        if self.state == State::Open {
+            self.typing.send(out);
         }
     }
 }

@@ -118,7 +118,7 @@ impl Core {
             Command::Resize { size, .. } => channel.resize(size, &mut out),
             Command::Visible { visible, .. } => channel.visible(visible, &mut out),
             Command::Signal { signal, .. } => channel.tell(&ClientMessage::Signal { signal }, &mut out),
-            Command::StdinEof { .. } => channel.tell(&ClientMessage::StdinEof, &mut out),
+            Command::StdinEof { .. } => channel.end_input(&mut out),
             Command::Snapshot { scrollback, .. } => {
                 channel.tell(&ClientMessage::Snapshot { scrollback }, &mut out)
             }

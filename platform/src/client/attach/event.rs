@@ -123,7 +123,8 @@ pub enum ChannelEvent {
         /// When the next try comes.
         retry_in: Duration,
     },
-    /// These many typed bytes may not have reached the program: the terminal they were typed into is gone.
+    /// These many typed bytes may not have reached the program: the terminal they were typed into is gone, or nobody
+    /// knows them any more. What is typed from here on does.
     InputLost(usize),
     /// It has ended for good.
     Closed {

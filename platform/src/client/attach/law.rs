@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lap_wire::control::{ClientMessage, How, Mode, ServerMessage, Size, WireError, from_payload, to_payload};
+use lap_wire::control::{
+    ClientMessage, ErrorCode, How, Mode, ServerMessage, Size, WireError, from_payload, to_payload,
+};
 use lap_wire::flow::{Cursor, Next, Resume, Since, resume};
 use lap_wire::frame::{Frame, FrameType, flags, frames};
 use lap_wire::input::{Accept, accept};
@@ -17,6 +19,8 @@ use super::*;
 
 const CHANNEL: ChannelId = ChannelId(7);
 const OTHER: ChannelId = ChannelId(9);
+/// Input the program may leave unread.
+const MAX_WAITING: usize = 40_000;
 
 /// The output's byte at an offset: any shift or repetition shows.
 fn output_byte(offset: u64) -> u8 {
@@ -28,8 +32,13 @@ struct Terminal {
     epoch: Epoch,
     ring: Ring,
     size_generation: u32,
-    /// What the program has read, and how far the one typist's stream has come.
+    /// What was taken of the one typist's stream, and how much of it the program has read.
     typed: Vec<u8>,
+    read: usize,
+    /// How the next pieces of input are refused.
+    refusals: VecDeque<ErrorCode>,
+    /// How much had been typed when the end of it was told.
+    ended_at: Option<usize>,
     cursor: Option<(ChannelId, Cursor)>,
     pieces: usize,
     /// How often it is not ready before it opens.
@@ -43,6 +52,9 @@ impl Terminal {
             ring: Ring::new(4096),
             size_generation: 1,
             typed: Vec::new(),
+            read: 0,
+            refusals: VecDeque::new(),
+            ended_at: None,
             cursor: None,
             pieces: 1,
             not_ready: 0,
@@ -92,6 +104,7 @@ impl Terminal {
                             cursor.skip_to(at);
                         }
                     }
+                    ClientMessage::StdinEof => self.ended_at = Some(self.typed.len()),
                     other => panic!("nobody asked for {other:?}"),
                 },
                 FrameType::Ack => {
@@ -100,14 +113,9 @@ impl Terminal {
                     }
                 }
                 FrameType::Input if frame.flags & flags::REPLY == 0 => {
-                    match accept(self.typed.len() as u64, frame.offset, frame.payload.len()) {
-                        Accept::From(at) => self.typed.extend_from_slice(&frame.payload[at..]),
-                        Accept::Duplicate => {}
-                        Accept::Gap { expected } => {
-                            panic!("input at {} where {expected} was due", frame.offset)
-                        }
+                    if let Err(error) = self.input(frame.offset, frame.payload) {
+                        say(out, channel, &ServerMessage::Error(error));
                     }
-                    send(out, &Frame::new(FrameType::InputAck, channel, self.typed.len() as u64, &[]));
                 }
                 FrameType::Ping => send(out, &Frame::new(FrameType::Pong, channel, 0, frame.payload)),
                 other => panic!("a client sends no {other:?}"),
@@ -115,10 +123,41 @@ impl Terminal {
         }
     }
 
+    fn input(&mut self, offset: u64, bytes: &[u8]) -> Result<(), WireError> {
+        let taken = self.typed.len() as u64;
+        let refuse = |code| Err(WireError::new(code, "not this").send_again_from(taken));
+        match self.refusals.pop_front() {
+            Some(ErrorCode::SandboxLost) => {
+                return Err(WireError::new(ErrorCode::SandboxLost, "not now").retryable());
+            }
+            Some(code) => return refuse(code),
+            None => {}
+        }
+        match accept(taken, offset, bytes.len()) {
+            Accept::From(at) if self.typed.len() - self.read + bytes.len() - at > MAX_WAITING => {
+                refuse(ErrorCode::InputOverflow)
+            }
+            Accept::From(at) => {
+                self.typed.extend_from_slice(&bytes[at..]);
+                Ok(())
+            }
+            Accept::Duplicate => Ok(()),
+            Accept::Gap { .. } => refuse(ErrorCode::InputGap),
+        }
+    }
+
+    /// The program reads what was typed.
+    fn read(&mut self, n: usize, out: &mut VecDeque<Bytes>) {
+        self.read = self.typed.len().min(self.read.saturating_add(n));
+        if let Some((channel, _)) = self.cursor {
+            send(out, &Frame::new(FrameType::InputAck, channel, self.read as u64, &[]));
+        }
+    }
+
     fn open(&mut self, channel: ChannelId, since: Option<Since>, out: &mut VecDeque<Bytes>) {
         if self.not_ready > 0 {
             self.not_ready -= 1;
-            let error = WireError::new(lap_wire::control::ErrorCode::NotReady, "not yet").retryable();
+            let error = WireError::new(ErrorCode::NotReady, "not yet").retryable();
             say(out, channel, &ServerMessage::Error(error));
             say(out, channel, &ServerMessage::Closed { reason: "not yet".into() });
             return;
@@ -135,7 +174,7 @@ impl Terminal {
             how,
             size: Size::default(),
             size_generation: self.size_generation,
-            input_offset: self.typed.len() as u64,
+            input_offset: self.read as u64,
             mode: Mode::Interact,
             title: None,
         };
@@ -320,9 +359,10 @@ impl World {
 
     /// Everything goes well for long enough that all should be where it belongs.
     fn heal(&mut self) {
-        for _ in 0..40 {
+        for _ in 0..80 {
             self.terminal.serve(&mut self.down);
             self.up(usize::MAX);
+            self.terminal.read(usize::MAX, &mut self.down);
             self.down(usize::MAX);
             self.look(usize::MAX);
             if !self.core.is_connected()
@@ -348,6 +388,12 @@ enum Step {
     Wait,
     Resize,
     Pieces(usize),
+    Refuse(ErrorCode, usize),
+    Read(usize),
+}
+
+fn refusal() -> impl Strategy<Value = ErrorCode> {
+    prop_oneof![Just(ErrorCode::InputOverflow), Just(ErrorCode::InputGap), Just(ErrorCode::SandboxLost)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -364,6 +410,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Wait),
         1 => Just(Step::Resize),
         1 => (1..4usize).prop_map(Step::Pieces),
+        2 => (refusal(), 1..4usize).prop_map(|(code, n)| Step::Refuse(code, n)),
+        3 => (1..2 * MAX_WAITING).prop_map(Step::Read),
     ]
 }
 
@@ -383,11 +431,14 @@ proptest! {
                 Step::Look(n) => world.look(n),
                 Step::Cut => world.cut(),
                 Step::Wait => world.wait(),
+                Step::Refuse(code, n) => world.terminal.refusals.extend(std::iter::repeat_n(code, n)),
+                Step::Read(n) => world.terminal.read(n, &mut world.down),
                 Step::Resize => world.terminal.resize(&mut world.down),
                 // Snapshots in flight were made in other pieces.
                 Step::Pieces(n) => if world.down.is_empty() && !world.core.has_events() { world.terminal.pieces = n },
             }
         }
+        world.terminal.refusals.clear();
         world.heal();
         prop_assert_eq!(world.seen, Some(world.terminal.ring.end()));
         prop_assert!(world.terminal.typed == world.typed, "{} of {} typed", world.terminal.typed.len(), world.typed.len());
@@ -409,7 +460,7 @@ fn a_terminal_that_is_not_ready_is_tried_again() {
 fn a_refused_opening_ends_the_channel_whether_or_not_the_server_says_closed() {
     let mut world = World::new();
     world.wait();
-    let error = WireError::new(lap_wire::control::ErrorCode::NotFound, "there is no session s");
+    let error = WireError::new(ErrorCode::NotFound, "there is no session s");
     world.down.clear();
     say(&mut world.down, CHANNEL, &ServerMessage::Error(error.clone()));
     say(&mut world.down, CHANNEL, &ServerMessage::Closed { reason: "there is no session s".into() });
@@ -495,6 +546,99 @@ fn a_snapshot_is_acknowledged_also_where_the_channel_opened_at_its_offset() {
     assert_eq!(acks(&world), [100]);
 }
 
+/// What a typist is told of the input that was refused.
+fn told(world: &mut World) -> Vec<ChannelEvent> {
+    let events = std::iter::from_fn(|| world.core.poll_event());
+    let told = |event| match event {
+        Event::Channel(_, event @ (ChannelEvent::Error(_) | ChannelEvent::InputLost(_))) => Some(event),
+        _ => None,
+    };
+    events.filter_map(told).collect()
+}
+
+fn refuse(world: &mut World, error: WireError) {
+    say(&mut world.down, CHANNEL, &ServerMessage::Error(error));
+    world.down(usize::MAX);
+}
+
+#[test]
+fn a_program_that_reads_nothing_for_long_gets_all_of_a_paste_once_it_reads_and_is_not_sent_it_in_vain() {
+    let mut world = World::new();
+    world.heal();
+    world.type_in(200_000);
+    let mut sent = 0;
+    for _ in 0..200 {
+        sent += world.up.iter().map(Bytes::len).sum::<usize>();
+        world.up(usize::MAX);
+        world.down(usize::MAX);
+        world.wait();
+    }
+    assert!(world.terminal.typed.len() <= MAX_WAITING);
+    assert!(sent < 2_000_000, "{sent} bytes sent to a program that reads nothing");
+    assert_eq!(told(&mut world), []);
+    // It reads slowly at first.
+    for n in [1, 5_000, 500] {
+        world.terminal.read(n, &mut world.down);
+        world.down(usize::MAX);
+        world.up(usize::MAX);
+    }
+    world.heal();
+    assert_eq!(world.terminal.typed, world.typed);
+}
+
+#[test]
+fn what_was_not_allowed_is_not_typed_later_and_what_is_allowed_then_is() {
+    let mut world = World::new();
+    world.heal();
+    world.type_in(4);
+    world.heal();
+    while world.core.poll_event().is_some() {}
+    // Another has the right to type, and gives it back.
+    world.type_in(3);
+    world.up.clear();
+    let error = WireError::new(ErrorCode::NotWritable, "another viewer has the right to type here");
+    refuse(&mut world, error.clone());
+    assert_eq!(told(&mut world), [ChannelEvent::Error(error)]);
+    world.typed.truncate(4);
+    world.type_in(5);
+    world.heal();
+    assert_eq!(world.terminal.typed, world.typed);
+    assert_eq!(told(&mut world), []);
+}
+
+#[test]
+fn a_loss_that_is_certain_is_told_once_and_the_stream_goes_on() {
+    let mut world = World::new();
+    world.heal();
+    world.type_in(4);
+    world.heal();
+    while world.core.poll_event().is_some() {}
+    // The other side has forgotten the stream, and what was on its way with it.
+    world.terminal.typed.clear();
+    world.terminal.read = 0;
+    world.type_in(3);
+    world.up(usize::MAX);
+    world.down(usize::MAX);
+    assert_eq!(told(&mut world), [ChannelEvent::InputLost(3)]);
+    world.typed.clear();
+    world.type_in(6);
+    world.heal();
+    assert_eq!(world.terminal.typed, world.typed);
+    assert_eq!(told(&mut world), []);
+}
+
+#[test]
+fn the_end_of_input_comes_behind_what_was_refused_before_it() {
+    let mut world = World::new();
+    world.heal();
+    world.terminal.refusals.extend([ErrorCode::InputOverflow; 2]);
+    world.type_in(10);
+    world.core.command(Command::StdinEof { channel: CHANNEL }, world.now).unwrap();
+    world.flush();
+    world.heal();
+    assert_eq!((world.terminal.typed.len(), world.terminal.ended_at), (10, Some(10)));
+}
+
 #[test]
 fn input_beyond_the_bound_is_refused_whole() {
     let mut world = World::new();
@@ -552,7 +696,7 @@ fn a_server_that_goes_away_is_come_back_to_after_the_time_it_asked_for() {
 fn a_refusal_is_final_until_somebody_asks_again() {
     let mut world = World::new();
     world.heal();
-    let error = WireError::new(lap_wire::control::ErrorCode::UnsupportedVersion, "too old");
+    let error = WireError::new(ErrorCode::UnsupportedVersion, "too old");
     say(&mut world.down, ChannelId::CONNECTION, &ServerMessage::Error(error.clone()));
     let message = world.down.pop_front().unwrap();
     world.core.received(&message, world.now);

@@ -21,12 +21,14 @@ mod heartbeat;
 mod io;
 #[cfg(test)]
 mod law;
+mod typing;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use lap_wire::ChannelId;
 use lap_wire::control::{LeaseAction, Mode, Size, Stream};
+use lap_wire::limits::MAX_WINDOW;
 
 pub use self::backoff::Backoff;
 pub use self::connect::{ATTACH_PATH, Credentials, Endpoint};
@@ -67,7 +69,8 @@ pub struct ChannelSpec {
 }
 
 impl ChannelSpec {
-    /// A visible channel to a session's terminal, with an input stream of its own if the mode can type.
+    /// A visible channel to a session's terminal, with an input stream of its own if the mode can type. The window is
+    /// the largest there is: over a long and fast link a smaller one would be what limits it.
     #[must_use]
     pub fn new(session: impl Into<String>, mode: Mode) -> ChannelSpec {
         let input = (mode != Mode::View).then(|| uuid::Uuid::new_v4().simple().to_string());
@@ -78,7 +81,7 @@ impl ChannelSpec {
             size: None,
             visible: true,
             scrollback: 0,
-            window: 0,
+            window: MAX_WINDOW,
             input,
         }
     }
