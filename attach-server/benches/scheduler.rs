@@ -9,7 +9,11 @@ use divan::counter::ItemsCount;
 use tokio::time::Instant;
 
 #[path = "../src/hub/scheduler.rs"]
-#[allow(unused_imports, reason = "its tests are compiled without a harness to run them")]
+#[allow(
+    unused_imports,
+    dead_code,
+    reason = "its tests are compiled without a harness, and not all of it is measured"
+)]
 mod scheduler;
 
 use scheduler::Scheduler;
