@@ -5,6 +5,7 @@
 //! - [`config`]: all settings, parsed once.
 //! - [`harness`]: which coding agents there are, and how each is started.
 //! - [`keeper_client`]: the client of the keeper inside a sandbox.
+//! - [`link`]: the one link from a server to each sandbox's keeper.
 //! - [`plain_text`]: what a terminal printed, as lines.
 //! - [`sandbox`]: where programs run, behind one trait, and the runtime for this machine.
 //! - [`secret`]: encryption at rest, keys, tokens.
@@ -16,6 +17,7 @@ pub mod client;
 pub mod config;
 pub mod harness;
 pub mod keeper_client;
+pub mod link;
 pub mod model;
 pub mod plain_text;
 pub mod sandbox;

@@ -82,6 +82,34 @@ pub type KeeperStream = Box<dyn KeeperIo>;
 pub trait KeeperIo: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> KeeperIo for T {}
 
+/// A stream to a keeper that was made on one thread and is to be used on another.
+pub enum Dialed {
+    /// A connected socket of this machine, of no runtime yet: what the keeper sends then wakes the thread that uses it
+    /// and no other, and the kernel tells at once when the keeper is gone.
+    Socket(std::os::unix::net::UnixStream),
+    /// Anything else, registered with the runtime it was made in.
+    Stream(KeeperStream),
+}
+
+impl Dialed {
+    /// The stream, for the runtime of this thread.
+    ///
+    /// # Errors
+    /// When the system has no more descriptors.
+    pub fn into_stream(self) -> std::io::Result<KeeperStream> {
+        Ok(match self {
+            Dialed::Socket(socket) => Box::new(crate::unix_socket::Socket::new(socket)?),
+            Dialed::Stream(stream) => stream,
+        })
+    }
+
+    /// Whether the kernel ends the stream when the keeper dies, so that silence means nothing.
+    #[must_use]
+    pub fn is_same_machine(&self) -> bool {
+        matches!(self, Dialed::Socket(_))
+    }
+}
+
 /// A runtime for sandboxes. Every method can be called again without doing anything twice.
 #[async_trait]
 pub trait SandboxRuntime: Send + Sync + 'static {
@@ -115,7 +143,13 @@ pub trait SandboxRuntime: Send + Sync + 'static {
     async fn watch(&self) -> Result<mpsc::Receiver<SandboxEvent>, SandboxError>;
 
     /// A new byte stream to its keeper, registered with the runtime (tokio's) of the caller.
-    async fn connect(&self, name: &SandboxName) -> Result<KeeperStream, SandboxError>;
+    async fn connect(&self, name: &SandboxName) -> Result<KeeperStream, SandboxError> {
+        let stream = self.dial(name).await?.into_stream();
+        stream.map_err(|error| SandboxError::Unavailable(format!("its keeper cannot be reached: {error}")))
+    }
+
+    /// The same, to be used on another thread.
+    async fn dial(&self, name: &SandboxName) -> Result<Dialed, SandboxError>;
 
     /// What the sandbox itself printed (the keeper's log, a container's).
     async fn logs(&self, name: &SandboxName, tail: Tail) -> Result<String, SandboxError>;

@@ -26,11 +26,11 @@ use self::layout::{Layout, Place};
 use self::process::ProcessId;
 use self::watch::Watch;
 use super::{
-    KeeperStream, SandboxError, SandboxEvent, SandboxName, SandboxRuntime, SandboxSpec, SandboxState,
+    Dialed, SandboxError, SandboxEvent, SandboxName, SandboxRuntime, SandboxSpec, SandboxState,
     SandboxStatus, Tail,
 };
 use crate::keeper_client::KeeperClient;
-use crate::unix_socket::{self, Socket};
+use crate::unix_socket;
 
 /// A label: a sandbox that has it with the value `true` leaves its workspace behind, as `<data>/workspaces/<name>`.
 pub const KEEP_WORKSPACE: &str = "lap.keep-workspace";
@@ -294,11 +294,11 @@ impl SandboxRuntime for LocalRuntime {
         Ok(events)
     }
 
-    async fn connect(&self, name: &SandboxName) -> Result<KeeperStream, SandboxError> {
+    async fn dial(&self, name: &SandboxName) -> Result<Dialed, SandboxError> {
         let place = self.place(name)?;
         let connected = unix_socket::connect(&place.socket()).await;
-        match connected.and_then(|stream| Socket::new(stream.into_std()?)) {
-            Ok(socket) => Ok(Box::new(socket)),
+        match connected.and_then(tokio::net::UnixStream::into_std) {
+            Ok(socket) => Ok(Dialed::Socket(socket)),
             Err(_) if !place.exists() => Err(SandboxError::NotFound(name.clone())),
             Err(error) => match state::state_of(&place) {
                 SandboxState::Gone { reason } => Err(SandboxError::Failed(reason)),
