@@ -15,18 +15,35 @@
 //! - [`Links`], [`Keeper`]: the same from any thread.
 //! - [`Connect`]: how a stream to a keeper is made, elsewhere than on the links' thread.
 
+mod bell;
+mod channel;
 mod connect;
+mod core;
+mod drive;
 mod error;
+mod file;
+mod keeper;
+#[cfg(test)]
+mod law;
+mod links;
 mod local;
+mod once;
+mod outlet;
+mod run;
 
 use std::time::Duration;
 
 use lap_wire::control::{How, Mode, Open, ServerMessage, Size};
 use lap_wire::{Epoch, Frame};
 
+pub use self::channel::{Channel, ChannelEvent, InputSender};
 pub use self::connect::{Connect, ConnectError};
 pub use self::error::LinkError;
-pub use self::local::{ChannelGuard, Links, LocalLink, LocalLinks, Refused, UnstartedLinks};
+pub use self::keeper::Keeper;
+pub use self::links::{Links, UnstartedLinks};
+pub use self::local::{ChannelGuard, LocalLink, LocalLinks, Refused};
+pub use self::once::ask_once;
+pub use self::run::{Run, RunOutput};
 pub use crate::sandbox::Dialed;
 
 /// How long a keeper that cannot be reached is looked for before everything that waits for it ends.
@@ -92,4 +109,39 @@ pub struct Opened {
     pub input_offset: u64,
     pub mode: Mode,
     pub title: Option<String>,
+}
+
+impl Opened {
+    /// What a message says of an opening; the message back if it is another.
+    fn of(message: ServerMessage) -> Result<Opened, Box<ServerMessage>> {
+        match message {
+            ServerMessage::Opened {
+                epoch,
+                offset,
+                head,
+                how,
+                size,
+                size_generation,
+                input_offset,
+                mode,
+                title,
+            } => Ok(Opened { epoch, offset, head, how, size, size_generation, input_offset, mode, title }),
+            other => Err(Box::new(other)),
+        }
+    }
+
+    /// A file that is to be written from its beginning.
+    fn of_file() -> Opened {
+        Opened {
+            epoch: Epoch(0),
+            offset: 0,
+            head: 0,
+            how: How::Exact,
+            size: Size::default(),
+            size_generation: 0,
+            input_offset: 0,
+            mode: Mode::Interact,
+            title: None,
+        }
+    }
 }

@@ -29,6 +29,25 @@ pub fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(frame.payload);
 }
 
+/// The frame that `bytes` begin with, and how many bytes it takes with its length: for bytes that need not be kept.
+/// `Ok(None)`: more of them are needed. Of a frame of an unknown type that may be skipped only the length is given.
+#[allow(clippy::type_complexity)]
+pub fn first(bytes: &[u8]) -> Result<Option<(Option<Frame<'_>>, usize)>, FrameError> {
+    let (len, n) = match varint::decode(bytes, PREFIX_BITS) {
+        Decoded::Value(len, n) => (len as usize, n),
+        Decoded::Incomplete => return Ok(None),
+        Decoded::Invalid => return Err(FrameError::BadVarint),
+    };
+    if len > MAX_MESSAGE {
+        return Err(FrameError::TooLarge(len));
+    }
+    let Some(frame) = bytes.get(n..n + len) else { return Ok(None) };
+    match Frame::decode(frame)? {
+        Some(frame) if frame.kind == FrameType::Batch => Err(FrameError::NestedBatch),
+        frame => Ok(Some((frame, n + len))),
+    }
+}
+
 /// Collects bytes as they arrive and gives back whole frames.
 ///
 /// Take its frames until there are none after each read: then it never holds more than two messages and one read, and
@@ -89,21 +108,10 @@ impl StreamDecoder {
     /// After an error the stream cannot be used again.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
         loop {
-            let bytes = &self.buffer[self.start..self.end];
-            let (len, n) = match varint::decode(bytes, PREFIX_BITS) {
-                Decoded::Value(len, n) => (len as usize, n),
-                Decoded::Incomplete => return Ok(None),
-                Decoded::Invalid => return Err(FrameError::BadVarint),
-            };
-            if len > MAX_MESSAGE {
-                return Err(FrameError::TooLarge(len));
-            }
-            let Some(frame) = bytes.get(n..n + len) else { return Ok(None) };
-            self.start += n + len;
-            match Frame::decode(frame)? {
-                Some(frame) if frame.kind == FrameType::Batch => return Err(FrameError::NestedBatch),
-                Some(frame) => return Ok(Some(frame)),
-                None => {}
+            let Some((frame, len)) = first(&self.buffer[self.start..self.end])? else { return Ok(None) };
+            self.start += len;
+            if let Some(frame) = frame {
+                return Ok(Some(frame));
             }
         }
     }

@@ -6,13 +6,15 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest wait.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Doublings after which [`LONGEST`] is reached for certain.
-const MAX_DOUBLINGS: u32 = 7;
+/// Doublings after which any longest wait is reached for certain.
+const MAX_DOUBLINGS: u32 = 16;
 
-/// Exponential from 100 ms to 10 s with full jitter in the upper half, so that a thousand clients of a restarted
-/// server do not come back in step.
+/// Exponential, unless said otherwise from 100 ms to 10 s, with full jitter in the upper half, so that a thousand
+/// clients of a restarted server do not come back in step.
 #[derive(Clone, Debug)]
 pub struct Backoff {
+    first: Duration,
+    longest: Duration,
     failures: u32,
     random: u64,
 }
@@ -21,8 +23,14 @@ impl Backoff {
     /// With nothing failed yet. `seed` makes the jitter differ between clients.
     #[must_use]
     pub fn new(seed: u64) -> Backoff {
+        Backoff::between(FIRST, LONGEST, seed)
+    }
+
+    /// One whose waits grow from about `first` to about `longest`.
+    #[must_use]
+    pub fn between(first: Duration, longest: Duration, seed: u64) -> Backoff {
         // An xorshift generator must not be at zero.
-        Backoff { failures: 0, random: seed | 1 }
+        Backoff { first, longest, failures: 0, random: seed | 1 }
     }
 
     /// Attempts that failed in a row.
@@ -33,7 +41,7 @@ impl Backoff {
 
     /// One more failed: how long to wait.
     pub fn fail(&mut self) -> Duration {
-        let whole = FIRST.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS)).min(LONGEST);
+        let whole = self.first.saturating_mul(1 << self.failures.min(MAX_DOUBLINGS)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         let half = whole / 2;
         half + half.mul_f64(self.fraction())

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lap_wire::keeper::Call;
 use tokio::process::Child;
 use tokio::sync::mpsc;
 
@@ -29,7 +30,7 @@ use super::{
     Dialed, SandboxError, SandboxEvent, SandboxName, SandboxRuntime, SandboxSpec, SandboxState,
     SandboxStatus, Tail,
 };
-use crate::keeper_client::KeeperClient;
+use crate::link::{CALL_TIMEOUT, LinkError, ask_once};
 use crate::unix_socket;
 
 /// A label: a sandbox that has it with the value `true` leaves its workspace behind, as `<data>/workspaces/<name>`.
@@ -128,13 +129,15 @@ impl LocalRuntime {
         }
         let Ok(stream) = unix_socket::connect(&place.socket()).await else { return };
         let keeper = stream.peer_cred().ok().and_then(|peer| ProcessId::of(peer.pid()?));
-        let told = match KeeperClient::connect(Box::new(stream), "lap removal").await {
-            Ok(client) => client.shutdown(REMOVAL_GRACE).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = told {
-            tracing::warn!(sandbox = %name, %error, "a keeper would not shut down; it will be killed");
-            return;
+        let call = Call::Shutdown { grace_ms: REMOVAL_GRACE.as_millis() as u64 };
+        let within = REMOVAL_GRACE + CALL_TIMEOUT;
+        match ask_once(Box::new(stream), "lap removal", call, within).await {
+            // One that has ended instead of answering has done as it was told.
+            Ok(_) | Err(LinkError::Lost(_)) => {}
+            Err(error) => {
+                tracing::warn!(sandbox = %name, %error, "a keeper would not shut down; it will be killed");
+                return;
+            }
         }
         if let Some(Ok(Some(process))) = keeper.map(|keeper| keeper.open()) {
             let _ = tokio::time::timeout(KEEPER_END, process.ended()).await;
