@@ -78,16 +78,18 @@ impl Link {
         }
     }
 
-    /// Does something with the state, and has the task see to what comes of it.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut LinkCore, &mut Option<Outlet>) -> T) -> T {
-        let mut state = self.state.borrow_mut();
-        let State { core, outlet } = &mut *state;
-        let done = act(core, outlet);
-        let busy = outlet.as_ref().is_some_and(Outlet::needs_task);
-        if busy || core.has_told() || core.due() < self.alarm.get() {
+        let State { core, outlet } = &mut *self.state.borrow_mut();
+        act(core, outlet)
+    }
+
+    /// Has the task see to what an owner has left to do.
+    pub(super) fn attend(&self) {
+        let state = self.state.borrow();
+        let busy = state.outlet.as_ref().is_some_and(Outlet::needs_task);
+        if busy || state.core.has_told() || state.core.due() < self.alarm.get() {
             self.changed.ring();
         }
-        done
     }
 
     /// Opens and asks what is still to be opened and asked on this connection, as far as there is room.

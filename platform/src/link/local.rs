@@ -150,6 +150,7 @@ impl LocalLink {
         let link = self.links.driven(&self.sandbox);
         let key = link.with(|core, _| core.open(sink, now()));
         link.catch_up();
+        link.attend();
         ChannelGuard { link, key }
     }
 
@@ -164,6 +165,7 @@ impl LocalLink {
         let request = link.with(|core, _| core.call(call, within, answer, now()));
         let _forgotten = CallGuard { link: link.clone(), request };
         link.catch_up();
+        link.attend();
         answered.await.unwrap_or_else(|_| Err(LinkError::Lost("the server is stopping".to_owned())))
     }
 
@@ -172,6 +174,7 @@ impl LocalLink {
         let link = self.links.shared.links.borrow().get(&self.sandbox).map(|(link, _)| link.clone());
         if let Some(link) = link {
             link.with(|core, outlet| core.mention(&ClientMessage::Typing, outlet));
+            link.attend();
         }
     }
 }
@@ -185,6 +188,7 @@ struct CallGuard {
 impl Drop for CallGuard {
     fn drop(&mut self) {
         self.link.with(|core, _| core.forget(self.request, now()));
+        self.link.attend();
     }
 }
 
@@ -203,7 +207,7 @@ impl ChannelGuard {
     /// # Errors
     /// See [`Refused`].
     pub fn send(&self, kind: FrameType, flags: u8, offset: u64, payload: &[u8]) -> Result<(), Refused> {
-        self.link.with(|core, outlet| {
+        let sent = self.link.with(|core, outlet| {
             let Some(waiting) = outlet.as_ref().map(Outlet::waiting) else { return Err(Refused::NotOpen) };
             if kind == FrameType::Input && waiting + payload.len() > ENOUGH {
                 return Err(Refused::Full);
@@ -213,7 +217,9 @@ impl ChannelGuard {
                 core.expect(now());
             }
             Ok(())
-        })
+        });
+        self.link.attend();
+        sent
     }
 
     /// Sends a control message.
@@ -252,5 +258,6 @@ impl Drop for ChannelGuard {
     fn drop(&mut self) {
         // The owner goes when nothing is borrowed: it may have guards of its own.
         let _owner = self.link.with(|core, outlet| core.close(self.key, now(), outlet));
+        self.link.attend();
     }
 }

@@ -93,7 +93,7 @@ impl Keeper {
     ) -> Result<RunOutput, LinkError> {
         let Run { id, argv, env, cwd, stdin, keep, timeout } = run;
         let spec =
-            ProgramSpec { id: id.clone(), argv, env, cwd, io: ProgramIo::Pipes, ring: RING, scrollback: 0 };
+            ProgramSpec { ring: RING, ..ProgramSpec::new(id.clone(), argv, env, cwd, ProgramIo::Pipes) };
         let program = self.start(spec).await?;
         let mut stdout = self.open_stream(&program, Stream::Output).await?;
         let mut stderr = self.open_stream(&program, Stream::Stderr).await?;
@@ -165,17 +165,13 @@ impl Keeper {
     async fn open_stream(&self, program: &Program, stream: Stream) -> Result<Channel, LinkError> {
         let typing = stream == Stream::Output;
         self.open(Open {
-            session: program.id.clone(),
             stream,
-            mode: if typing { Mode::Interact } else { Mode::View },
-            size: None,
             // From its first byte, whoever read it before.
             since: Some(Since { epoch: program.epoch, offset: 0, size_generation: 0 }),
             window: WINDOW,
-            scrollback: 0,
-            visible: true,
             // The same name whoever feeds it: what a server before this one has written is not written again.
             input: typing.then(|| "stdin".to_owned()),
+            ..Open::new(&program.id, if typing { Mode::Interact } else { Mode::View })
         })
         .await
     }

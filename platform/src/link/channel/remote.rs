@@ -67,9 +67,10 @@ impl Sink for Remote {
         if let ServerMessage::Error(error) = &message
             && matches!(error.code, ErrorCode::InputGap | ErrorCode::InputOverflow)
         {
-            // Sent again from the last acknowledged byte: what the keeper has already it passes over.
             let mut state = self.shared.lock();
-            state.sent = state.input.acked();
+            // Never beyond what there is, whatever the keeper says, and never before what is acknowledged.
+            let expected = error.expected.map_or(0, |at| at.saturating_sub(state.base));
+            state.sent = expected.clamp(state.input.acked(), state.input.end());
             state.held_until = Some(Instant::now() + REFUSED_WAIT);
             drop(state);
             return self.shared.to_do.notify_one();

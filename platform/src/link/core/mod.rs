@@ -331,6 +331,7 @@ impl<O: Clone, C> Core<O, C> {
             versions: vec![PROTOCOL.to_owned()],
             name: self.name.clone(),
             heartbeat_ms: same_machine.then_some(MAX_HEARTBEAT_MS),
+            grant: None,
         };
         self.control(ChannelId::CONNECTION, &hello, wire);
         self.owed.extend(self.channels.keys().map(|key| Owed::Open(*key)));
@@ -490,6 +491,8 @@ fn name_of(call: &Call) -> &'static str {
         Call::Stop { .. } => "stop",
         Call::Remove { .. } => "remove",
         Call::WriteFile { .. } => "write_file",
+        Call::Grant(_) => "grant",
+        Call::Revoke { .. } => "revoke",
         Call::Info => "info",
         Call::Shutdown { .. } => "shutdown",
     }

@@ -6,7 +6,7 @@ mod world;
 
 use std::time::Duration;
 
-use lap_wire::control::{Mode, Open, ServerMessage, Stream, to_payload};
+use lap_wire::control::{ServerMessage, to_payload};
 use lap_wire::limits::MAX_CHANNELS;
 use lap_wire::{ChannelId, Frame, FrameType};
 use proptest::prelude::*;
@@ -14,21 +14,6 @@ use proptest::prelude::*;
 use self::world::World;
 use super::core::{LINGER, MAX_CALLS};
 use super::{CALL_TIMEOUT, GIVE_UP, LinkError, OPEN_TIMEOUT};
-
-/// An `open` with every part at its default.
-fn open() -> Open {
-    Open {
-        session: "t".into(),
-        stream: Stream::Output,
-        mode: Mode::Interact,
-        size: None,
-        since: None,
-        window: 0,
-        scrollback: 0,
-        visible: true,
-        input: None,
-    }
-}
 
 #[derive(Clone, Debug)]
 enum Act {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use lap_wire::control::{ClientMessage, ErrorCode, How, Open, ServerMessage, to_payload};
+use lap_wire::control::{ClientMessage, ErrorCode, How, Mode, Open, ServerMessage, to_payload};
 use lap_wire::flow::Since;
 use lap_wire::frame::flags;
 use lap_wire::input::{Resumed, Unacknowledged};
@@ -271,7 +271,7 @@ impl World {
                     }),
                     window: 3000,
                     input: Some(terminal.stream.clone()),
-                    ..super::open()
+                    ..Open::new("t", Mode::Interact)
                 }),
             };
             self.core.opening(key, opening, self.now, &mut self.up);
