@@ -55,7 +55,7 @@ async fn watch(keeper: &Keeper, id: &str) -> Result<Vec<u8>, LinkError> {
 async fn lines_in_output_out_commands_and_files_are_whole_however_often_the_stream_is_cut() {
     const LINES: usize = 500;
     let (sandbox, cut) = cuttable().await;
-    cut.cut_within(Some(60_000));
+    cut.cut_within(Some(40_000));
     let keeper = sandbox.keeper();
     let reads = "while read -r line; do echo \"$line\" >> lines; done; echo end";
     keeper.start(program(&sandbox, "reader", reads, ProgramIo::Pipes)).await.unwrap();

@@ -83,7 +83,7 @@ impl Keeper {
         let window = if open.window == 0 { DEFAULT_WINDOW } else { open.window.min(MAX_WINDOW) };
         let (keeper, sandbox) = (self.clone(), self.sandbox().clone());
         let opening = self.links().run(move |links| async move {
-            let shared = Arc::new(Shared::new(window as usize + SNAPSHOT_ROOM));
+            let shared = Arc::new(Shared::new(window as usize, SNAPSHOT_ROOM));
             // Dropped with this, wherever it is: then the channel is closed.
             let user = Arc::new(User { shared: shared.clone(), _keeper: keeper });
             let (opened, waiting) = oneshot::channel();

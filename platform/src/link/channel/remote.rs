@@ -28,7 +28,7 @@ pub(super) struct Remote {
 impl Sink for Remote {
     fn open(&self) -> Opening {
         let state = self.shared.lock();
-        let since = if state.was_open { state.since } else { self.open.since };
+        let since = state.since(self.open.since);
         Opening::Program(Open { since, ..self.open.clone() })
     }
 
@@ -79,7 +79,7 @@ impl Sink for Remote {
     }
 
     fn broken(&self) {
-        self.shared.lock().broken();
+        self.shared.broken();
     }
 
     fn closed(&self, why: LinkError) {

@@ -25,23 +25,58 @@ pub(super) struct Shared {
     pub(super) progress: Notify,
     /// The links' thread has something to send, or to end.
     pub(super) to_do: Notify,
-    pub(super) max_bytes: usize,
+    /// What the inbox may hold: what the keeper was given credit for on two connections, and a snapshot.
+    max_bytes: usize,
+    /// What of it is kept when the connection is lost. The rest comes again; without the first of it a connection that
+    /// breaks often might bring nothing further.
+    kept: usize,
+}
+
+/// Where a stream's reader is.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    /// Nowhere in the middle of a snapshot.
+    since: Option<Since>,
+    epoch: Epoch,
+    size_generation: u32,
+}
+
+impl Position {
+    /// Goes past an event.
+    fn pass(&mut self, event: &ChannelEvent) {
+        match event {
+            ChannelEvent::Output { offset, bytes } => {
+                if let Some(since) = &mut self.since {
+                    since.offset = offset + bytes.len() as u64;
+                }
+            }
+            ChannelEvent::Snapshot { offset, flags: of, .. } => {
+                let Position { epoch, size_generation, .. } = *self;
+                let whole = of & flags::LAST != 0;
+                self.since = whole.then_some(Since { epoch, offset: *offset, size_generation });
+            }
+            ChannelEvent::Message(ServerMessage::Resized { size_generation, .. }) => {
+                self.size_generation = *size_generation;
+                // A snapshot follows; before its end there is no position.
+                self.since = None;
+            }
+            ChannelEvent::Message(ServerMessage::Skipped { .. }) => self.since = None,
+            ChannelEvent::Message(_) => {}
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) inbox: VecDeque<ChannelEvent>,
-    pub(super) bytes: usize,
-    pub(super) messages: usize,
+    inbox: VecDeque<ChannelEvent>,
+    bytes: usize,
+    messages: usize,
     /// Nothing more will come, and why.
     pub(super) end: Option<LinkError>,
-    /// Where what has been taken ends; nowhere in the middle of a snapshot.
-    pub(super) since: Option<Since>,
-    pub(super) was_open: bool,
+    /// Where what has been taken ends.
+    taken: Position,
+    was_open: bool,
     pub(super) is_open: bool,
-    pub(super) epoch: Epoch,
-    /// Of what has been taken.
-    pub(super) size_generation: u32,
     /// To be acknowledged.
     pub(super) ack: Option<u64>,
     pub(super) outgoing: VecDeque<ClientMessage>,
@@ -58,18 +93,17 @@ pub(super) struct State {
 }
 
 impl Shared {
-    /// Of a channel whose keeper may have `max_bytes` of output and snapshots on the way.
-    pub(super) fn new(max_bytes: usize) -> Shared {
+    /// Of a channel whose keeper may send `window` bytes beyond what was acknowledged, and `snapshot` bytes of one.
+    pub(super) fn new(window: usize, snapshot: usize) -> Shared {
+        let kept = window / 2;
         let state = State {
             inbox: VecDeque::new(),
             bytes: 0,
             messages: 0,
             end: None,
-            since: None,
+            taken: Position { since: None, epoch: Epoch(0), size_generation: 0 },
             was_open: false,
             is_open: false,
-            epoch: Epoch(0),
-            size_generation: 0,
             ack: None,
             outgoing: VecDeque::new(),
             input: Unacknowledged::new(),
@@ -85,8 +119,14 @@ impl Shared {
             arrived: Notify::new(),
             progress: Notify::new(),
             to_do: Notify::new(),
-            max_bytes,
+            max_bytes: kept + window + snapshot,
+            kept,
         }
+    }
+
+    /// The connection is lost.
+    pub(super) fn broken(&self) {
+        self.lock().broken(self.kept);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -134,50 +174,67 @@ impl State {
         self.inbox.push_back(ChannelEvent::Message(message));
     }
 
-    /// The next event; taking it makes room, and is where a new connection goes on.
+    /// The next event; taking it makes room.
     pub(super) fn take(&mut self) -> Option<Result<ChannelEvent, LinkError>> {
         let Some(event) = self.inbox.pop_front() else { return self.end.clone().map(Err) };
         match &event {
-            ChannelEvent::Output { offset, bytes } => {
-                self.bytes -= bytes.len();
-                if let Some(since) = &mut self.since {
-                    since.offset = offset + bytes.len() as u64;
-                }
+            ChannelEvent::Output { bytes, .. } | ChannelEvent::Snapshot { bytes, .. } => {
+                self.bytes -= bytes.len()
             }
-            ChannelEvent::Snapshot { offset, flags: of, bytes } => {
-                self.bytes -= bytes.len();
-                let (epoch, size_generation) = (self.epoch, self.size_generation);
-                let whole = of & flags::LAST != 0;
-                self.since = whole.then_some(Since { epoch, offset: *offset, size_generation });
-            }
-            ChannelEvent::Message(message) => {
-                self.messages -= 1;
-                match message {
-                    ServerMessage::Resized { size_generation, .. } => {
-                        self.size_generation = *size_generation;
-                        // A snapshot follows; before its end there is no position.
-                        self.since = None;
-                    }
-                    ServerMessage::Skipped { .. } => self.since = None,
-                    _ => {}
-                }
-            }
+            ChannelEvent::Message(_) => self.messages -= 1,
         }
+        self.taken.pass(&event);
         Some(Ok(event))
     }
 
-    /// What was not taken comes again, in its place among what else comes.
-    pub(super) fn broken(&mut self) {
+    /// Where a new connection goes on: behind everything that has arrived.
+    pub(super) fn since(&self, first: Option<Since>) -> Option<Since> {
+        if !self.was_open {
+            return first;
+        }
+        let mut position = self.taken;
+        self.inbox.iter().for_each(|event| position.pass(event));
+        position.since
+    }
+
+    /// What has arrived is kept up to some bytes; what is behind them comes again, in its place among all else.
+    fn broken(&mut self, kept: usize) {
         (self.is_open, self.held_until) = (false, None);
-        self.inbox.clear();
-        (self.bytes, self.messages) = (0, 0);
+        let mut room = kept;
+        let mut keep = 0;
+        for event in &mut self.inbox {
+            match event {
+                ChannelEvent::Output { bytes, .. } => {
+                    bytes.truncate(room);
+                    room -= bytes.len();
+                }
+                ChannelEvent::Snapshot { bytes, .. } if bytes.len() <= room => room -= bytes.len(),
+                // Half a piece is none.
+                ChannelEvent::Snapshot { .. } => room = 0,
+                ChannelEvent::Message(_) => {}
+            }
+            if room == 0 {
+                break;
+            }
+            keep += 1;
+        }
+        // The one that was cut is kept if anything of it was.
+        let cut =
+            matches!(self.inbox.get(keep), Some(ChannelEvent::Output { bytes, .. }) if !bytes.is_empty());
+        self.inbox.truncate(keep + usize::from(cut));
+        self.messages = self.inbox.iter().filter(|event| matches!(event, ChannelEvent::Message(_))).count();
+        self.bytes = kept - room;
     }
 
     /// It is open, for the first time or again.
     pub(super) fn opened(&mut self, opened: &Opened) -> Result<(), LinkError> {
+        let Opened { epoch, offset, size_generation, .. } = *opened;
         if !self.was_open {
-            (self.was_open, self.epoch, self.base) = (true, opened.epoch, opened.input_offset);
-        } else if self.epoch != opened.epoch {
+            (self.was_open, self.base) = (true, opened.input_offset);
+            let since = Since { epoch, offset, size_generation };
+            self.taken = Position { since: Some(since), epoch, size_generation };
+            self.taken.since = self.taken.since.filter(|_| opened.how == How::Exact);
+        } else if self.taken.epoch != epoch {
             return Err(LinkError::Closed("its program has ended and was started anew".to_owned()));
         } else {
             let at = opened.input_offset.checked_sub(self.base);
@@ -185,14 +242,12 @@ impl State {
             if self.input.end() > 0 && at.is_none_or(|at| self.input.resume(at) == Resumed::Forgotten) {
                 return Err(LinkError::Lost("its keeper no longer knows what was typed".to_owned()));
             }
-            if self.size_generation != opened.size_generation {
-                let (size, size_generation) = (opened.size, opened.size_generation);
-                self.message(ServerMessage::Resized { size, size_generation });
+            let mut arrived = self.taken;
+            self.inbox.iter().for_each(|event| arrived.pass(event));
+            if arrived.size_generation != size_generation {
+                self.message(ServerMessage::Resized { size: opened.size, size_generation });
             }
         }
-        self.size_generation = opened.size_generation;
-        let (epoch, offset, size_generation) = (self.epoch, opened.offset, self.size_generation);
-        self.since = (opened.how == How::Exact).then_some(Since { epoch, offset, size_generation });
         (self.sent, self.eof_sent, self.is_open) = (self.input.acked(), false, true);
         self.held_until = None;
         Ok(())
@@ -209,7 +264,7 @@ mod tests {
 
     #[test]
     fn adjacent_output_is_joined_and_a_gap_is_not() {
-        let inbox = Shared::new(100);
+        let inbox = Shared::new(100, 0);
         inbox.arrive(|state| state.output(0, b"ab"));
         inbox.arrive(|state| state.output(2, b"cd"));
         inbox.arrive(|state| state.output(9, b"z"));
@@ -220,18 +275,56 @@ mod tests {
 
     #[test]
     fn more_than_the_credit_ends_the_channel_and_taking_makes_room_again() {
-        let inbox = Shared::new(4);
-        inbox.arrive(|state| state.output(0, b"abcd"));
+        let inbox = Shared::new(4, 0);
+        inbox.arrive(|state| state.output(0, b"abcdef"));
         assert!(take(&inbox).is_some());
-        inbox.arrive(|state| state.output(4, b"efgh"));
+        inbox.arrive(|state| state.output(6, b"ghijkl"));
         assert!(inbox.lock().end.is_none());
-        inbox.arrive(|state| state.output(8, b"i"));
+        inbox.arrive(|state| state.output(12, b"m"));
         assert!(matches!(inbox.lock().end, Some(LinkError::Protocol(_))));
+    }
+
+    fn opened(offset: u64) -> Opened {
+        Opened { epoch: Epoch(1), offset, size_generation: 1, ..Opened::of_file() }
+    }
+
+    #[test]
+    fn of_what_was_not_taken_when_the_connection_broke_some_is_kept_and_the_rest_asked_for_again() {
+        let inbox = Shared::new(8, 100);
+        inbox.lock().opened(&opened(10)).unwrap();
+        inbox.arrive(|state| state.output(10, b"ab"));
+        inbox.arrive(|state| state.message(ServerMessage::Ready));
+        inbox.arrive(|state| state.output(12, b"cdefgh"));
+        inbox.arrive(|state| state.message(ServerMessage::Ready));
+        inbox.broken();
+        let since = inbox.lock().since(None).unwrap();
+        assert_eq!(since.offset, 14);
+        inbox.lock().opened(&opened(14)).unwrap();
+        inbox.arrive(|state| state.output(14, b"efgh"));
+        let taken: Vec<_> = std::iter::from_fn(|| take(&inbox)).map(Result::unwrap).collect();
+        let output = |offset, bytes: &[u8]| ChannelEvent::Output { offset, bytes: bytes.to_vec() };
+        let ready = ChannelEvent::Message(ServerMessage::Ready);
+        assert_eq!(taken, [output(10, b"ab"), ready, output(12, b"cdefgh")]);
+        let state = inbox.lock();
+        assert_eq!((state.bytes, state.messages), (0, 0));
+    }
+
+    #[test]
+    fn in_the_middle_of_a_snapshot_there_is_no_position() {
+        let inbox = Shared::new(8, 100);
+        inbox.lock().opened(&opened(10)).unwrap();
+        inbox.arrive(|state| state.snapshot(20, flags::FIRST, b"x"));
+        assert_eq!(inbox.lock().since(None), None);
+        inbox.arrive(|state| state.snapshot(20, flags::LAST, b"y"));
+        assert_eq!(inbox.lock().since(None).map(|since| since.offset), Some(20));
+        inbox.arrive(|state| state.snapshot(30, flags::FIRST, b"a whole piece"));
+        inbox.broken();
+        assert_eq!(inbox.lock().since(None).map(|since| since.offset), Some(20), "half a snapshot is none");
     }
 
     #[test]
     fn what_arrived_before_the_end_can_still_be_taken() {
-        let inbox = Shared::new(4);
+        let inbox = Shared::new(4, 0);
         inbox.arrive(|state| state.output(0, b"ab"));
         inbox.end(LinkError::Lost("eof".to_owned()));
         assert!(matches!(take(&inbox), Some(Ok(ChannelEvent::Output { .. }))));
