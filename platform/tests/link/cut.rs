@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 use async_trait::async_trait;
 use lap_platform::link::{ChannelEvent, Connect, ConnectError, Dialed, Keeper, LinkError, Run};
@@ -173,7 +174,8 @@ async fn what_is_asked_and_typed_into_a_stalled_stream_is_done_when_it_moves_aga
         input.send(b"0123456789").await.unwrap();
     }
     input.eof();
-    let asked = tokio::spawn({
+    let mut asked = JoinSet::new();
+    asked.spawn({
         let keeper = keeper.clone();
         async move { keeper.info().await }
     });
@@ -181,7 +183,7 @@ async fn what_is_asked_and_typed_into_a_stalled_stream_is_done_when_it_moves_aga
         tokio::task::yield_now().await;
     }
     cut.stall(false);
-    soon("the answer", asked).await.unwrap().unwrap();
+    soon("the answer", asked.join_next()).await.unwrap().unwrap().unwrap();
     let exit = async {
         while !matches!(channel.next().await.unwrap(), ChannelEvent::Message(ServerMessage::Exit(_))) {}
     };
@@ -211,7 +213,7 @@ impl<F: Fn() + Send + Sync + 'static> Connect for Beforehand<F> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_sandbox_that_is_slow_to_connect_to_holds_up_no_other() {
     let slow = SandboxName(format!("s-{}", uuid::Uuid::new_v4()));
-    let (release, released) = mpsc::channel::<()>();
+    let (release, released) = mpsc::sync_channel::<()>(1);
     let released = Mutex::new(released);
     let sandbox = Sandbox::reached_by(|runtime| {
         // Blocks the very thread it is on.
@@ -222,16 +224,17 @@ async fn a_sandbox_that_is_slow_to_connect_to_holds_up_no_other() {
     })
     .await;
     sandbox.start(&slow).await;
-    let asked = tokio::spawn({
+    let mut asked = JoinSet::new();
+    asked.spawn({
         let keeper = sandbox.links.keeper(&slow);
         async move { keeper.info().await }
     });
     for _ in 0..20 {
         soon("the other's answer", sandbox.keeper().info()).await.unwrap();
     }
-    assert!(!asked.is_finished());
+    assert!(asked.try_join_next().is_none());
     drop(release);
-    soon("its answer", asked).await.unwrap().unwrap();
+    soon("its answer", asked.join_next()).await.unwrap().unwrap().unwrap();
     sandbox.runtime.delete(&slow).await.unwrap();
 }
 

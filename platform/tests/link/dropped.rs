@@ -46,7 +46,7 @@ async fn dropped_after<T>(times: usize, future: impl Future<Output = T>) -> Opti
         }
         // The link's task, and the keeper, move on by some steps.
         tokio::task::yield_now().await;
-        if times % 3 == 0 {
+        if times.is_multiple_of(3) {
             tokio::time::sleep(Duration::from_micros(50)).await;
         }
     }

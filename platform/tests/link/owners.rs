@@ -114,6 +114,7 @@ async fn ready(link: &LocalLink, on_frame: Option<OnFrame>) -> Rc<Viewer> {
 }
 
 #[tokio::test]
+#[allow(clippy::await_holding_refcell_ref, reason = "nobody else borrows the guard meanwhile")]
 async fn what_is_typed_comes_back_to_the_owner() {
     on_the_links_thread(|_links, link| async move {
         let viewer = ready(&link, None).await;
@@ -154,6 +155,7 @@ async fn an_owner_may_close_and_open_channels_from_within_what_it_is_told() {
 }
 
 #[tokio::test]
+#[allow(clippy::await_holding_refcell_ref, reason = "nobody else borrows the guard meanwhile")]
 async fn a_full_stream_refuses_input_and_takes_it_again_when_it_has_drained() {
     on_the_links_thread(|_links, link| async move {
         let viewer = ready(&link, None).await;
