@@ -5,11 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use lap_platform::model::SessionId;
-use lap_platform::sandbox::{KeeperStream, SandboxError, SandboxName};
 use lap_platform::session::{Live, Sessions};
-use lap_wire::control::{Attention, ErrorCode, ExitStatus, WireError};
+use lap_wire::control::{Attention, ExitStatus, WireError};
 
-use crate::hub::{Directory, Location, SizePolicy};
+use crate::hub::{Directory, Location};
 
 /// Sessions' terminals for the hub.
 pub(crate) struct SessionTerminals {
@@ -41,25 +40,7 @@ impl SessionTerminals {
 impl Directory for SessionTerminals {
     async fn locate(&self, session: SessionId) -> Result<Location, WireError> {
         let terminal = self.sessions.resolve(session).await?;
-        use lap_platform::session::SizePolicy as Policy;
-        Ok(Location {
-            sandbox: terminal.sandbox,
-            program: terminal.program,
-            size_policy: match terminal.size_policy {
-                Policy::Latest => SizePolicy::Latest,
-                Policy::Owner => SizePolicy::Owner,
-                Policy::Smallest => SizePolicy::Smallest,
-                Policy::Fixed => SizePolicy::Fixed,
-            },
-            exclusive_input: false,
-        })
-    }
-
-    async fn connect(&self, sandbox: &SandboxName) -> Result<KeeperStream, WireError> {
-        self.sessions.runtime().connect(sandbox).await.map_err(|error| {
-            let lost = WireError::new(ErrorCode::SandboxLost, error.to_string());
-            if matches!(error, SandboxError::Unavailable(_)) { lost.retryable() } else { lost }
-        })
+        Ok(Location { sandbox: terminal.sandbox, program: terminal.program })
     }
 
     fn viewers(&self, session: SessionId, count: u32, interactive: u32) {
@@ -81,7 +62,9 @@ impl Directory for SessionTerminals {
         self.tell(session, |live| live.recording = on);
     }
 
-    fn exited(&self, session: SessionId, _status: &ExitStatus) {
+    async fn ended(&self, _session: SessionId, _status: &ExitStatus) {}
+
+    fn delivered(&self, session: SessionId) {
         self.sessions.exit_delivered(session);
     }
 }

@@ -1,363 +1,212 @@
-//! One client's WebSocket: its channels, the order in which they are served, and the task that drives it.
-//!
-//! Borrowing rule of the hub: a terminal may borrow a connection, a connection never holds its own borrow while it
-//! calls a terminal.
+//! One client's WebSocket: the task that reads it, its channels, and the end of it.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lap_platform::model::SessionId;
 use lap_wire::ChannelId;
 use lap_wire::close::CloseCode;
-use lap_wire::control::{self, ErrorCode, Open, ServerMessage, Size, WireError, to_payload};
-use lap_wire::frame::{Frame, FrameType, Header};
-use lap_wire::limits::{DEAD_AFTER_MS, HEARTBEAT_MS, MAX_MESSAGE, MAX_PAYLOAD};
-use tokio::task::JoinSet;
+use lap_wire::control::{ErrorCode, Open, ViewerSeat, WireError};
+use lap_wire::frame::{Frame, FrameType};
+use lap_wire::limits::{DEAD_AFTER_MS, HEARTBEAT_MS, MAX_MESSAGE};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::bell::Bell;
-use super::outlet::{Framing, Io, Outlet, SendError, Sent};
-use super::pacing::Pacing;
-use super::scheduler::Scheduler;
-use super::terminal::{Served, Terminal};
+use super::client_writer::{ClientWriter, Close, Event, Speaks};
+use super::core::{NewViewer, Served};
+use super::directory::Location;
+use super::terminals::ViewerHandle;
 use super::ws::{self, Decoder, Opcode};
 use super::{Grant, Hub, protocol, tty};
 
-/// Output this small of a channel that was just typed into goes out whatever the link's state: it is the echo.
-const SMALL: usize = 1024;
 /// Bytes one turn of a connection may send before other connections have theirs.
 const TURN: usize = 512 * 1024;
-/// How long a closing socket may take to accept its last bytes.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a closing socket may take nothing of its last bytes.
+const CLOSE_STUCK: Duration = Duration::from_secs(10);
+/// How long a client that has everything may take to close its side.
+const CLOSE_LINGER: Duration = Duration::from_secs(2);
 /// How long a client may take to say `hello`.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long after a silence that made a ping due a client is given up.
 const PONG_WITHIN: Duration = Duration::from_millis(DEAD_AFTER_MS - HEARTBEAT_MS);
-
-/// What a client speaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
-    /// `lap.attach.v1`.
-    Attach,
-    /// Plain terminal bytes of one session, its channel being [`tty::CHANNEL`].
-    Tty(SessionId),
-}
+/// A WebSocket's close frame has room for this much of a reason (RFC 6455, 5.5).
+const MAX_REASON: usize = 123;
 
 /// A channel of a connection.
 pub(super) enum Channel {
-    /// Asked for; the last size and visibility it told meanwhile.
-    Opening { size: Option<Size>, visible: bool },
+    /// Its session's terminal is being looked up. Meanwhile the client may change how it will be opened.
+    Locating { open: Box<Open>, lookup: AbortHandle },
     /// A viewer of a terminal.
-    Open { terminal: Rc<Terminal>, viewer: u64 },
-}
-
-/// What a connection's task wakes up for.
-enum Event {
-    /// So many bytes have come; 0 is the end.
-    Read(io::Result<usize>),
-    /// What waited is written.
-    Flushed(io::Result<()>),
-    /// There may be something to send, or to end.
-    Changed,
-    /// It is time to look whether the client is still there.
-    Time,
+    Open(ViewerHandle),
 }
 
 /// See the module.
 pub(super) struct Connection {
-    /// Distinguishes connections in the log.
-    pub id: u64,
-    pub(super) kind: Kind,
+    pub(super) writer: Rc<ClientWriter>,
     pub(super) grant: Grant,
-    pub(super) hub: Weak<Hub>,
-    pub(super) state: RefCell<State>,
-    changed: Bell,
-}
-
-pub(super) struct State {
-    outlet: Outlet,
-    pacing: Pacing,
-    scheduler: Scheduler,
+    hub: Rc<Hub>,
     pub(super) channels: HashMap<u32, Channel>,
+    /// Sessions being looked up, and for which channels.
+    lookups: JoinSet<Result<Location, WireError>>,
+    looked_up_for: HashMap<Id, u32>,
     /// What the client calls itself, once it has said `hello`.
-    pub(super) name: Option<String>,
+    name: Option<String>,
     /// The silence after which it is sent a ping.
     heartbeat: Duration,
-    /// Opens that arrived and are to be worked on beside the reading.
-    pub(super) opens: Vec<(u32, Open)>,
-    /// Input offset of a `/tty` client, which does not number its own.
-    pub(super) tty_input: u64,
-    /// What a `/tty` client typed before its terminal was there, message by message.
-    pub(super) tty_early: Vec<Vec<u8>>,
-    closing: Option<(u16, &'static str)>,
 }
 
 impl Connection {
-    pub(super) fn new(id: u64, kind: Kind, grant: Grant, hub: Weak<Hub>, io: Box<dyn Io>) -> Rc<Connection> {
-        let state = State {
-            outlet: Outlet::new(io, Framing::WebSocket),
-            pacing: Pacing::new(Instant::now()),
-            scheduler: Scheduler::default(),
+    pub(super) fn new(writer: Rc<ClientWriter>, grant: Grant, hub: Rc<Hub>) -> Connection {
+        Connection {
+            writer,
+            grant,
+            hub,
             channels: HashMap::new(),
+            lookups: JoinSet::new(),
+            looked_up_for: HashMap::new(),
             name: None,
             heartbeat: Duration::from_millis(HEARTBEAT_MS),
-            opens: Vec::new(),
-            tty_input: 0,
-            tty_early: Vec::new(),
-            closing: None,
-        };
-        Rc::new(Connection { id, kind, grant, hub, state: RefCell::new(state), changed: Bell::default() })
+        }
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Whether the client has said who it is.
+    pub(super) fn is_greeted(&self) -> bool {
+        self.name.is_some()
     }
 
     /// The client has said who it is, and how long a silence is nothing unusual.
-    pub(super) fn greeted(&self, name: String, heartbeat: Duration) {
-        let mut state = self.state.borrow_mut();
-        state.name = Some(name);
-        state.heartbeat = heartbeat;
+    pub(super) fn greeted(&mut self, name: String, heartbeat: Duration) {
+        (self.name, self.heartbeat) = (Some(name), heartbeat);
     }
 
-    /// Output that has just arrived, for a channel that has everything before it: written at once if the socket is idle
-    /// and the link has room. Says whether it was; if not, the channel's turn comes later.
-    pub(super) fn output_now(&self, channel: u32, offset: u64, payload: &[u8], now: Instant) -> bool {
-        let mut state = self.state.borrow_mut();
-        if !state.outlet.is_idle() || state.closing.is_some() {
-            return false;
+    /// Begins to open a channel, whose number is not in use: looks up where the session's terminal is.
+    ///
+    /// # Errors
+    /// When it is clear already that it cannot be opened.
+    pub(super) fn locate(&mut self, channel: u32, open: Open) -> Result<(), WireError> {
+        let missing = || WireError::new(ErrorCode::NotFound, format!("there is no session {}", open.session));
+        let session: SessionId = open.session.parse().map_err(|_| missing())?;
+        if self.grant.only_session.is_some_and(|only| only != session) {
+            let text = "this token opens another session's terminal only";
+            return Err(WireError::new(ErrorCode::NotAllowed, text));
         }
-        let len = payload.len();
-        let fits = matches!(self.kind, Kind::Tty(_))
-            || state.pacing.bulk_room() >= len as u64
-            || len <= SMALL && state.scheduler.overtakes(channel, len, now);
-        if !fits {
-            state.pacing.bulk_waits();
-            return false;
-        }
-        drop(state);
-        self.frame(FrameType::Output, 0, channel, offset, payload, &[], now);
-        true
+        let directory = self.hub.directory.clone();
+        let lookup = self.lookups.spawn_local(async move { directory.locate(session).await });
+        self.looked_up_for.insert(lookup.id(), channel);
+        self.channels.insert(channel, Channel::Locating { open: Box::new(open), lookup });
+        Ok(())
     }
 
-    /// Sends a frame of terminal bytes; the socket keeps what it cannot take now.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "a frame's fields, of which a struct would only be built here"
-    )]
-    pub(super) fn frame(
-        &self,
-        kind: FrameType,
-        flags: u8,
-        channel: u32,
-        offset: u64,
-        a: &[u8],
-        b: &[u8],
-        now: Instant,
-    ) {
-        let mut state = self.state.borrow_mut();
-        let sent = match self.kind {
-            Kind::Attach => {
-                let header = Header::new(kind, flags, ChannelId(channel), offset);
-                state.pacing.sent((header.as_bytes().len() + a.len() + b.len()) as u64, now);
-                let sent = state.outlet.frame(&header, a, b);
-                if let Some(mark) = state.pacing.mark(now) {
-                    self.after(&mut state, sent);
-                    let ping = Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &mark);
-                    state.outlet.send_later(&ping)
-                } else {
-                    sent
-                }
-            }
-            Kind::Tty(_) => state.outlet.message(Opcode::Binary, a, b),
-        };
-        self.after(&mut state, sent);
-    }
-
-    fn after(&self, state: &mut State, sent: Result<Sent, SendError>) {
-        match sent {
-            Ok(Sent::Whole) => {}
-            Ok(Sent::Partly) => self.changed.ring(),
+    /// A lookup has ended.
+    fn located(&mut self, ended: Result<(Id, Result<Location, WireError>), JoinError>) {
+        let (id, location) = match ended {
+            Ok(ended) => ended,
             Err(error) => {
-                let code = match error {
-                    SendError::Overflow => (CloseCode::TooMany.code(), "too much queued for this client"),
-                    SendError::Broken => (1006, ""),
-                };
-                state.closing.get_or_insert(code);
-                self.changed.ring();
+                if error.is_panic() {
+                    tracing::error!(connection = self.writer.id, %error, "looking up a session panicked");
+                }
+                let text = "a fault of the server's; its log has it";
+                (error.id(), Err(WireError::new(ErrorCode::Internal, text).retryable()))
             }
-        }
-    }
-
-    /// Tells the client something about a channel, in order with what was sent on it.
-    pub(super) fn event(&self, channel: u32, offset: u64, message: &ServerMessage) {
-        if let Kind::Tty(_) = self.kind {
-            return tty::event(self, message);
-        }
-        match to_payload(message) {
-            Ok(payload) => {
-                let mut state = self.state.borrow_mut();
-                let sent = state.outlet.send(&control::frame(ChannelId(channel), offset, &payload));
-                self.after(&mut state, sent);
+        };
+        // Closed by the client meanwhile.
+        let Some(channel) = self.looked_up_for.remove(&id) else { return };
+        let Some(Channel::Locating { open, .. }) = self.channels.remove(&channel) else { return };
+        match location.and_then(|location| self.attach(channel, *open, location)) {
+            Ok(viewer) => {
+                self.channels.insert(channel, Channel::Open(viewer));
             }
-            Err(error) => tracing::error!(connection = self.id, %error, "message to a client not sent"),
+            Err(error) => self.writer.refuse(channel, error),
         }
     }
 
-    /// Tells the client of an error.
-    pub(super) fn error(&self, channel: u32, error: WireError) {
-        self.event(channel, 0, &ServerMessage::Error(error));
+    fn attach(&self, channel: u32, open: Open, location: Location) -> Result<ViewerHandle, WireError> {
+        // It was one when the lookup began.
+        let session: SessionId = open.session.parse().map_err(|_| {
+            WireError::new(ErrorCode::NotFound, format!("there is no session {}", open.session))
+        })?;
+        let terminal = self.hub.terminal(session, location, open.since);
+        let seat = ViewerSeat {
+            name: self.name.clone().unwrap_or_default(),
+            person: self.hub.person(self.writer.id),
+            seat: uuid::Uuid::new_v4().to_string(),
+        };
+        terminal.attach(NewViewer {
+            id: self.hub.next_viewer(),
+            client: self.writer.clone(),
+            channel,
+            mode: open.mode,
+            size: open.size,
+            visible: open.visible,
+            window: open.window,
+            scrollback: open.scrollback,
+            since: open.since,
+            input: open.input,
+            seat,
+        })
     }
 
-    /// Acknowledges input: with the echo if that came along, so that the client is woken once, and else right after.
-    pub(super) fn input_ack(&self, channel: u32, offset: u64) {
-        if let Kind::Attach = self.kind {
-            let mut state = self.state.borrow_mut();
-            let sent =
-                state.outlet.send_later(&Frame::new(FrameType::InputAck, ChannelId(channel), offset, &[]));
-            self.after(&mut state, sent);
+    /// The client is through with a channel.
+    pub(super) fn close_channel(&mut self, channel: u32) {
+        self.writer.forget(channel);
+        if let Some(Channel::Locating { lookup, .. }) = self.channels.remove(&channel) {
+            lookup.abort();
+            self.looked_up_for.remove(&lookup.id());
         }
     }
 
-    /// Sends a frame without payload worth scheduling (acknowledgements, pongs).
-    pub(super) fn small_frame(&self, frame: &Frame<'_>) {
-        if let Kind::Attach = self.kind {
-            let mut state = self.state.borrow_mut();
-            let sent = state.outlet.send(frame);
-            self.after(&mut state, sent);
+    /// Lets go of the channels that their terminals have let go of.
+    fn drop_ended(&mut self) {
+        while let Some(channel) = self.writer.take_ended() {
+            self.close_channel(channel);
         }
-    }
-
-    pub(super) fn message(&self, opcode: Opcode, payload: &[u8]) {
-        let mut state = self.state.borrow_mut();
-        let sent = state.outlet.message(opcode, payload, &[]);
-        self.after(&mut state, sent);
-    }
-
-    /// A channel has something to send.
-    pub(super) fn wake(&self, channel: u32, now: Instant) {
-        self.state.borrow_mut().scheduler.wake(channel, now);
-        self.changed.ring();
-    }
-
-    /// A channel was typed into.
-    pub(super) fn typed(&self, channel: u32, now: Instant) {
-        self.state.borrow_mut().scheduler.typed(channel, now);
-    }
-
-    /// The client has answered a ping.
-    pub(super) fn answered(&self, payload: &[u8], now: Instant) {
-        self.state.borrow_mut().pacing.answered(payload, now);
-    }
-
-    /// Whether it says how far it has processed its output.
-    pub(super) fn acknowledges(&self) -> bool {
-        self.kind == Kind::Attach
-    }
-
-    /// A channel is no more.
-    pub(super) fn remove_channel(&self, channel: u32) -> Option<Channel> {
-        let mut state = self.state.borrow_mut();
-        state.scheduler.remove(channel);
-        state.channels.remove(&channel)
-    }
-
-    /// Ends the connection; what was sent before is still flushed.
-    pub(super) fn close(&self, code: u16, reason: &'static str) {
-        self.state.borrow_mut().closing.get_or_insert((code, reason));
-        self.changed.ring();
-    }
-
-    pub(super) fn is_closing(&self) -> bool {
-        self.state.borrow().closing.is_some()
     }
 
     /// Serves channels in their order until the socket or the link takes no more.
-    pub(super) fn pump(&self) {
+    fn pump(&self) {
         let mut budget = TURN;
         let now = Instant::now();
-        loop {
-            let (turn, terminal, viewer, size) = {
-                let mut state = self.state.borrow_mut();
-                if !state.outlet.is_idle() || state.closing.is_some() {
-                    return;
-                }
-                let Some(turn) = state.scheduler.turn(now) else { return };
-                let room = match self.kind {
-                    Kind::Attach if !turn.interactive => state.pacing.bulk_room(),
-                    _ => u64::MAX,
-                };
-                // Answered marks make room, and come through here again.
-                if room == 0 {
-                    state.pacing.bulk_waits();
-                    if state.pacing.is_ignored(now) {
-                        let close = (CloseCode::TimedOut.code(), "a ping was not answered");
-                        state.closing.get_or_insert(close);
-                    }
-                    if let Some(mark) = state.pacing.mark(now) {
-                        let ping = Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &mark);
-                        let sent = state.outlet.send(&ping);
-                        self.after(&mut state, sent);
-                    }
-                    return;
-                }
-                if budget == 0 {
-                    self.changed.ring();
-                    return;
-                }
-                let Some(Channel::Open { terminal, viewer }) = state.channels.get(&turn.channel) else {
-                    state.scheduler.idle(turn.channel);
-                    continue;
-                };
-                let (terminal, viewer) = (terminal.clone(), *viewer);
-                let size = state.pacing.frame_size(MAX_PAYLOAD).min(turn.bytes);
-                (turn, terminal, viewer, size)
+        while let Some((turn, size)) = self.writer.turn(now) {
+            if budget == 0 {
+                return self.writer.come_back();
+            }
+            let Some(Channel::Open(viewer)) = self.channels.get(&turn.channel) else {
+                self.writer.idle(turn.channel);
+                continue;
             };
-            match terminal.serve(viewer, size, now) {
+            match viewer.serve(size, now) {
                 Served::Sent(n) => {
                     budget = budget.saturating_sub(n);
-                    self.state.borrow_mut().scheduler.used(turn, n);
+                    self.writer.used(turn, n);
                 }
-                Served::Nothing => self.state.borrow_mut().scheduler.idle(turn.channel),
+                Served::Nothing => self.writer.idle(turn.channel),
             }
         }
     }
 
     /// Drives the connection until it ends, and leaves nothing of it behind.
-    pub(super) async fn run(self: Rc<Self>, leftover: Vec<u8>) {
-        let mut opens = JoinSet::new();
-        let (code, reason) = self.drive(&leftover, &mut opens).await;
-        opens.abort_all();
-        while opens.join_next().await.is_some() {}
-        let channels = std::mem::take(&mut self.state.borrow_mut().channels);
-        for channel in channels.into_values() {
-            if let Channel::Open { terminal, viewer } = channel {
-                terminal.detach(viewer);
-            }
-        }
-        tracing::debug!(connection = self.id, code, reason, "connection ended");
-        self.say_goodbye(code, reason).await;
+    pub(super) async fn run(mut self, leftover: Vec<u8>) {
+        let (code, reason) = self.drive(&leftover).await;
+        // What it held is given back before the socket has taken its last bytes.
+        self.channels.clear();
+        self.lookups.abort_all();
+        tracing::debug!(connection = self.writer.id, code, %reason, "connection ended");
+        say_goodbye(&self.writer, code, &reason).await;
     }
 
-    async fn say_goodbye(&self, code: u16, reason: &str) {
-        // 1006 and 1005 stand for a socket that is already gone and never travel.
-        if code == 1006 || code == 1005 {
-            return;
-        }
-        let mut payload = code.to_be_bytes().to_vec();
-        payload.extend_from_slice(reason.as_bytes());
-        self.message(Opcode::Close, &payload);
-        let shutdown = poll_fn(|context| self.state.borrow_mut().outlet.poll_shutdown(context));
-        if !matches!(timeout(CLOSE_TIMEOUT, shutdown).await, Ok(Ok(()))) {
-            tracing::debug!(connection = self.id, "the client did not take the last bytes");
-        }
-    }
-
-    async fn drive(self: &Rc<Self>, leftover: &[u8], opens: &mut JoinSet<()>) -> (u16, &'static str) {
-        let mut decoder = Decoder::new(MAX_MESSAGE);
+    async fn drive(&mut self, leftover: &[u8]) -> Close {
+        let mut decoder = Decoder::new(match self.writer.speaks {
+            Speaks::Attach => MAX_MESSAGE,
+            Speaks::Tty => tty::MAX_MESSAGE,
+        });
         decoder.push(leftover);
         let mut heard = Instant::now();
         let mut alarm = pin!(sleep_until(heard + HELLO_TIMEOUT));
@@ -365,110 +214,126 @@ impl Connection {
             if let Err(close) = self.take_messages(&mut decoder) {
                 return close;
             }
-            self.spawn_opens(opens);
+            self.drop_ended();
             self.pump();
-            if let Some(closing) = self.state.borrow().closing {
+            if let Some(closing) = self.writer.closing() {
                 return closing;
             }
-            match poll_fn(|context| self.poll_event(context, &mut decoder, opens, alarm.as_mut())).await {
-                Event::Read(Ok(n)) if n > 0 => heard = Instant::now(),
-                Event::Read(_) | Event::Flushed(Err(_)) => return (1006, "the client went away"),
-                Event::Flushed(Ok(())) | Event::Changed => {}
-                Event::Time => {
+            let reads = self.takes_messages();
+            match poll_fn(|context| self.poll_event(context, &mut decoder, reads, alarm.as_mut())).await {
+                Woken::By(Event::Read(Ok(n))) if n > 0 => heard = Instant::now(),
+                Woken::By(Event::Read(_) | Event::Flushed(Err(_))) => {
+                    return (1006, "the client went away".into());
+                }
+                Woken::By(Event::Flushed(Ok(())) | Event::Changed) => {}
+                Woken::ByLookup(ended) => self.located(ended),
+                Woken::ByTime => {
                     let silence = heard.elapsed();
-                    let heartbeat = self.state.borrow().heartbeat;
-                    if self.state.borrow().name.is_none() || silence >= heartbeat + PONG_WITHIN {
-                        return (CloseCode::TimedOut.code(), "nothing heard for too long");
+                    // One that is not read cannot be heard; a socket that is gone fails when it is pinged.
+                    let given_up = reads && silence >= self.heartbeat + PONG_WITHIN;
+                    if self.name.is_none() || given_up {
+                        return (CloseCode::TimedOut.code(), "nothing heard for too long".into());
                     }
-                    let next = if silence >= heartbeat {
+                    let next = if silence >= self.heartbeat {
                         self.ping();
                         Instant::now() + PONG_WITHIN / 2
                     } else {
-                        heard + heartbeat
+                        heard + self.heartbeat
                     };
                     alarm.as_mut().reset(next);
                 }
             }
+            if !reads && self.takes_messages() {
+                // What the client was kept from saying is no silence of its own.
+                heard = Instant::now();
+            }
         }
     }
 
-    /// What happens next. One poll of each source and no future made for the purpose: this is on the way of every
-    /// keystroke.
     fn poll_event(
-        &self,
+        &mut self,
         context: &mut Context<'_>,
         decoder: &mut Decoder,
-        opens: &mut JoinSet<()>,
+        reads: bool,
         alarm: Pin<&mut Sleep>,
-    ) -> Poll<Event> {
-        let outlet = &mut self.state.borrow_mut().outlet;
-        if let Poll::Ready(read) = outlet.poll_read(context, &mut |bytes| decoder.push(bytes)) {
-            return Poll::Ready(Event::Read(read));
+    ) -> Poll<Woken> {
+        if let Poll::Ready(event) = self.writer.poll(context, decoder, reads) {
+            return Poll::Ready(Woken::By(event));
         }
-        if !outlet.is_empty()
-            && let Poll::Ready(flushed) = outlet.poll_flush(context)
+        if !self.lookups.is_empty()
+            && let Poll::Ready(Some(ended)) = self.lookups.poll_join_next_with_id(context)
         {
-            return Poll::Ready(Event::Flushed(flushed));
+            return Poll::Ready(Woken::ByLookup(ended));
         }
-        if self.changed.poll_rung(context).is_ready() {
-            return Poll::Ready(Event::Changed);
-        }
-        if !opens.is_empty() && opens.poll_join_next(context).is_ready() {
-            return Poll::Ready(Event::Changed);
-        }
-        alarm.poll(context).map(|()| Event::Time)
+        alarm.poll(context).map(|()| Woken::ByTime)
     }
 
     fn ping(&self) {
-        match self.kind {
-            Kind::Attach => {
-                self.small_frame(&Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &[0; 8]));
+        match self.writer.speaks {
+            Speaks::Attach => {
+                self.writer.small_frame(&Frame::new(FrameType::Ping, ChannelId::CONNECTION, 0, &[0; 8]));
             }
-            Kind::Tty(_) => self.message(Opcode::Ping, &[]),
+            Speaks::Tty => self.writer.message(Opcode::Ping, &[]),
         }
     }
 
-    fn take_messages(self: &Rc<Self>, decoder: &mut Decoder) -> Result<(), (u16, &'static str)> {
-        loop {
+    /// Whether more of what the client says is to be read and taken in. A simple socket has no other flow control than
+    /// not being read.
+    fn takes_messages(&self) -> bool {
+        self.writer.speaks == Speaks::Attach || tty::takes_messages(self)
+    }
+
+    fn take_messages(&mut self, decoder: &mut Decoder) -> Result<(), Close> {
+        while self.takes_messages() {
+            self.drop_ended();
             match decoder.next_message() {
-                Ok(Some(ws::Incoming::Close)) => return Err((1000, "")),
-                Ok(Some(ws::Incoming::Ping(payload))) => self.message(Opcode::Pong, payload),
-                Ok(Some(ws::Incoming::Binary(bytes))) => match self.kind {
-                    Kind::Attach => protocol::message(self, bytes)?,
-                    Kind::Tty(_) => tty::input(self, bytes, false),
+                Ok(Some(ws::Incoming::Close)) => return Err((1000, "".into())),
+                Ok(Some(ws::Incoming::Ping(payload))) => self.writer.message(Opcode::Pong, payload),
+                Ok(Some(ws::Incoming::Binary(bytes))) => match self.writer.speaks {
+                    Speaks::Attach => protocol::message(self, bytes)?,
+                    Speaks::Tty => tty::message(self, bytes, false),
                 },
-                Ok(Some(ws::Incoming::Text(text))) => match self.kind {
-                    Kind::Attach => return Err((CloseCode::Malformed.code(), "frames are binary")),
-                    Kind::Tty(_) => tty::input(self, text, true),
+                Ok(Some(ws::Incoming::Text(text))) => match self.writer.speaks {
+                    Speaks::Attach => return Err((CloseCode::Malformed.code(), "frames are binary".into())),
+                    Speaks::Tty => tty::message(self, text, true),
                 },
                 Ok(None) => return Ok(()),
-                Err(close) => return Err((close.code, close.reason)),
+                Err(close) => return Err((close.code, close.reason.into())),
             }
         }
-    }
-
-    fn spawn_opens(self: &Rc<Self>, opens: &mut JoinSet<()>) {
-        let wanted = std::mem::take(&mut self.state.borrow_mut().opens);
-        for (channel, open) in wanted {
-            let connection = self.clone();
-            opens.spawn_local(async move {
-                if let Err(error) = protocol::open(&connection, channel, open).await {
-                    connection.remove_channel(channel);
-                    let reason = error.message.clone();
-                    connection.error(channel, error);
-                    connection.event(channel, 0, &ServerMessage::Closed { reason });
-                }
-            });
-        }
+        Ok(())
     }
 }
 
-/// The session a token was made for is the only one it opens.
-pub(super) fn check_grant(grant: &Grant, session: SessionId) -> Result<(), WireError> {
-    match grant.only_session {
-        Some(only) if only != session => {
-            Err(WireError::new(ErrorCode::NotAllowed, "this token opens another session's terminal only"))
+/// What made a connection's task go on.
+enum Woken {
+    By(Event),
+    ByLookup(Result<(Id, Result<Location, WireError>), JoinError>),
+    ByTime,
+}
+
+/// Sends the close and sees to it that the client gets everything that was sent before, as long as it takes it.
+async fn say_goodbye(writer: &ClientWriter, code: u16, reason: &str) {
+    // 1006 and 1005 stand for a socket that is already gone and never travel.
+    if code == 1006 || code == 1005 {
+        return;
+    }
+    let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
+    let mut payload = code.to_be_bytes().to_vec();
+    payload.extend_from_slice(reason.as_bytes());
+    writer.message(Opcode::Close, &payload);
+    // Who comes back at once to go on where it was loses nothing.
+    let lingers = code != CloseCode::Restart.code();
+    loop {
+        let waiting = writer.waiting();
+        let patience = if waiting > 0 { CLOSE_STUCK } else { CLOSE_LINGER };
+        match timeout(patience, poll_fn(|context| writer.poll_end(context, lingers))).await {
+            Ok(_) => return,
+            Err(_) if writer.waiting() < waiting => {}
+            Err(_) => {
+                tracing::debug!(connection = writer.id, waiting, "the client did not end its side");
+                return;
+            }
         }
-        _ => Ok(()),
     }
 }

@@ -2,10 +2,8 @@
 
 use async_trait::async_trait;
 use lap_platform::model::SessionId;
-use lap_platform::sandbox::{KeeperStream, SandboxName};
+use lap_platform::sandbox::SandboxName;
 use lap_wire::control::{Attention, ExitStatus, WireError};
-
-use super::size::SizePolicy;
 
 /// Where a session's terminal is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,10 +12,6 @@ pub struct Location {
     pub sandbox: SandboxName,
     /// The program's id there.
     pub program: String,
-    /// Who decides its size.
-    pub size_policy: SizePolicy,
-    /// Whether one viewer at a time may type.
-    pub exclusive_input: bool,
 }
 
 /// The rest of the server, as the hub sees it. What is told here must return at once.
@@ -26,10 +20,7 @@ pub trait Directory: Send + Sync + 'static {
     /// Where a session's terminal is, or why it has none now.
     async fn locate(&self, session: SessionId) -> Result<Location, WireError>;
 
-    /// A new byte stream to a sandbox's keeper.
-    async fn connect(&self, sandbox: &SandboxName) -> Result<KeeperStream, WireError>;
-
-    /// So many viewers are attached now, and so many of them may type.
+    /// So many people look at it now, and so many of them may type, at any server.
     fn viewers(&self, session: SessionId, count: u32, interactive: u32);
 
     /// The program wants something, or no longer does.
@@ -41,6 +32,9 @@ pub trait Directory: Send + Sync + 'static {
     /// Whether the terminal is being recorded.
     fn recording(&self, session: SessionId, on: bool);
 
-    /// The program has ended.
-    fn exited(&self, session: SessionId, status: &ExitStatus);
+    /// The program has ended. Returns once the session is dead for whoever asks: viewers are told then.
+    async fn ended(&self, session: SessionId, status: &ExitStatus);
+
+    /// Everybody who still reads has the end of it: its sandbox may go.
+    fn delivered(&self, session: SessionId);
 }

@@ -6,14 +6,21 @@
 //! Only a socket that is busy makes bytes wait, and then they wait in the terminal's ring, where a snapshot can take
 //! their place.
 //!
-//! - `connection`: a client's WebSocket; `protocol` what it may say, `tty` the simple form of it.
-//! - `terminal`: who looks at a terminal, and how its bytes reach them; `upstream`: the way to its keeper.
-//! - `outlet`, `ws`, `bell`: bytes on a socket, and waking its task. `scheduler`, `pacing`: in which order, and how many at once.
-//! - `size`: whose size counts. `recorder`: everything on disk.
-//! - `metrics`: what is counted. `directory`: the rest of the server, as seen from here.
+//! Arrows point one way: this file makes connections, a connection calls terminals, and a terminal knows a client's
+//! socket and a keeper's channel only as something to write to.
+//!
+//! - `core`: a terminal and its viewers as plain data, without IO. `terminals`: the same with what it wants done.
+//! - `connection`: a client's WebSocket, read; `protocol` what it may say, `tty` the simple form of it.
+//! - `client_writer`, `outlet`, `ws`, `bell`: bytes on a client's socket, and waking its task. `scheduler`, `pacing`: in
+//!   which order, and how many at once.
+//! - `recorder`: everything on disk. `metrics`: what is counted. `directory`: the rest of the server, as seen from here.
+//!
+//! The links to keepers (`lap_platform::link`) are driven by this thread, for the rest of the server too.
 
 mod bell;
+mod client_writer;
 mod connection;
+mod core;
 mod directory;
 #[cfg(test)]
 mod documented;
@@ -25,10 +32,8 @@ mod recorder;
 mod scheduler;
 #[cfg(test)]
 mod simulated;
-mod size;
-mod terminal;
+mod terminals;
 mod tty;
-mod upstream;
 mod ws;
 
 use std::any::Any;
@@ -36,11 +41,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use lap_platform::link::{LocalLinks, UnstartedLinks};
 use lap_platform::model::SessionId;
 use lap_platform::unix_socket;
 use lap_wire::Epoch;
@@ -50,7 +58,9 @@ use lap_wire::flow::Since;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 
-use connection::{Connection, Kind};
+use client_writer::{ClientWriter, Speaks};
+use connection::Connection;
+use core::{Client as _, RESTARTED, Shared, Terminal, ViewerId};
 pub use directory::{Directory, Location};
 pub use metrics::{Census, HubMetrics};
 use outlet::Io;
@@ -59,20 +69,12 @@ pub use recorder::{
     DEFAULT_MAX_BYTES as DEFAULT_RECORDING_BYTES, DEFAULT_TOTAL_BYTES as DEFAULT_RECORDINGS_BYTES,
     RecordingConfig,
 };
-pub use size::SizePolicy;
-use terminal::Terminal;
-use upstream::Upstream;
+use terminals::TerminalHandle;
 
 /// Requests to the hub's thread that may wait.
 const COMMANDS: usize = 256;
 /// What a client is told to wait before it comes back to a server that restarts.
 const RECONNECT_AFTER: Duration = Duration::from_millis(200);
-/// How long a keeper that cannot be reached is tried again, and at which intervals.
-const RECONNECT_FIRST: Duration = Duration::from_millis(20);
-const RECONNECT_LAST: Duration = Duration::from_secs(5);
-const RECONNECT_FOR: Duration = Duration::from_secs(120);
-/// What viewers are told whose session runs in another sandbox by now.
-const RESTARTED: &str = "the session was restarted";
 /// How long draining may take; each connection's own goodbye is bounded below this.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -81,6 +83,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct HubConfig {
     /// Connections at the same time.
     pub max_connections: usize,
+    /// Viewers of one terminal at the same time, at this server.
+    pub max_viewers: usize,
     /// `None`: nothing is recorded.
     pub recording: Option<RecordingConfig>,
 }
@@ -147,16 +151,31 @@ impl Slot {
     }
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// `lap.attach.v1`.
+    Attach,
+    /// Plain terminal bytes of one session.
+    Tty(SessionId),
+}
+
 enum Command {
     Connect { socket: ClientSocket, leftover: Vec<u8>, kind: Kind, grant: Grant, slot: Slot },
     Record { session: SessionId },
     Forget { session: SessionId, done: oneshot::Sender<io::Result<()>> },
     Census { answer: oneshot::Sender<Census> },
     Drain { done: oneshot::Sender<()> },
+    End,
 }
 
-/// Starts the hub's thread. It ends after [`HubHandle::drain`], or when every handle is gone.
-pub fn start(config: HubConfig, directory: Arc<dyn Directory>) -> io::Result<(HubHandle, JoinHandle<()>)> {
+/// Starts the hub's thread, which drives the links to keepers as well. It ends after [`HubHandle::end`], or when every
+/// handle is gone.
+pub fn start(
+    config: HubConfig,
+    directory: Arc<dyn Directory>,
+    links: UnstartedLinks,
+) -> io::Result<(HubHandle, JoinHandle<()>)> {
     let (commands, waiting) = mpsc::channel(COMMANDS);
     let handle = HubHandle {
         commands,
@@ -169,9 +188,16 @@ pub fn start(config: HubConfig, directory: Arc<dyn Directory>) -> io::Result<(Hu
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("lap-hub".to_owned()).spawn(move || {
         let (recordings, writer) = recordings.unzip();
-        let hub = Hub::new(directory, recordings, metrics);
-        LocalSet::new().block_on(&runtime, hub.clone().run(waiting));
-        drop((hub, runtime));
+        LocalSet::new().block_on(&runtime, async move {
+            let (links, running) = links.start();
+            let shared = Shared { metrics, typed: Cell::new(None), max_viewers: config.max_viewers };
+            let hub = Hub::new(directory, links, recordings, shared);
+            let driven = tokio::task::spawn_local(running);
+            hub.run(waiting).await;
+            // What sessions do at their keepers ends with the links.
+            driven.abort();
+        });
+        drop(runtime);
         // Its queue ends with the hub; what is in it is still written.
         if writer.is_some_and(|writer| writer.join().is_err()) {
             tracing::error!("the recorder's thread panicked");
@@ -250,12 +276,18 @@ impl HubHandle {
         answered.await.unwrap_or_default()
     }
 
-    /// Tells every client to reconnect, closes their connections and ends the hub. Terminals go on in their sandboxes.
+    /// Tells every client to reconnect, and closes their connections. Terminals go on in their sandboxes, and the links
+    /// to their keepers until [`HubHandle::end`].
     pub async fn drain(&self) {
         let (done, drained) = oneshot::channel();
         self.command(Command::Drain { done }).await;
         // An error means that the hub has ended already.
         let _ = drained.await;
+    }
+
+    /// Ends the hub's thread, with what is still on it.
+    pub async fn end(&self) {
+        self.command(Command::End).await;
     }
 
     async fn command(&self, command: Command) {
@@ -265,67 +297,56 @@ impl HubHandle {
     }
 }
 
-/// The way to open a session's terminal, which one takes at a time. Who leaves it last takes it away, be it because
-/// there is no such session or because the client has gone.
-struct Gate<'a> {
-    hub: &'a Hub,
-    session: SessionId,
-    lock: Rc<tokio::sync::Mutex<()>>,
-}
-
-impl Gate<'_> {
-    fn of(hub: &Hub, session: SessionId) -> Gate<'_> {
-        let lock = hub.gates.borrow_mut().entry(session).or_default().clone();
-        Gate { hub, session, lock }
-    }
-}
-
-impl Drop for Gate<'_> {
-    fn drop(&mut self) {
-        // The map's and this one.
-        if Rc::strong_count(&self.lock) == 2 {
-            self.hub.gates.borrow_mut().remove(&self.session);
-        }
-    }
-}
-
 /// The hub itself; lives on its thread.
 pub(crate) struct Hub {
-    pub(crate) directory: Arc<dyn Directory>,
+    directory: Arc<dyn Directory>,
+    links: LocalLinks,
+    /// Changes with each start of the server.
     instance: Epoch,
     recordings: Option<Recordings>,
-    metrics: HubMetrics,
-    terminals: RefCell<HashMap<SessionId, Rc<Terminal>>>,
-    /// One opening of a session's terminal at a time.
-    gates: RefCell<HashMap<SessionId, Rc<tokio::sync::Mutex<()>>>>,
-    connections: RefCell<HashMap<u64, Rc<Connection>>>,
+    shared: Rc<Shared>,
+    terminals: RefCell<HashMap<SessionId, Rc<TerminalHandle>>>,
+    connections: RefCell<HashMap<u64, Rc<ClientWriter>>>,
     tasks: RefCell<JoinSet<()>>,
     ids: Cell<u64>,
     disconnected: Notify,
-    /// When somebody last typed, into any terminal.
-    typed: Cell<Option<tokio::time::Instant>>,
-    draining: Cell<bool>,
+}
+
+/// A connection that is counted; dropping it takes it off, however its task ends.
+struct Connected {
+    hub: Rc<Hub>,
+    id: u64,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.hub.connections.borrow_mut().remove(&self.id);
+        self.hub.disconnected.notify_one();
+    }
 }
 
 impl Hub {
-    fn new(directory: Arc<dyn Directory>, recordings: Option<Recordings>, metrics: HubMetrics) -> Rc<Hub> {
+    fn new(
+        directory: Arc<dyn Directory>,
+        links: LocalLinks,
+        recordings: Option<Recordings>,
+        shared: Shared,
+    ) -> Rc<Hub> {
         let mut instance = [0; 8];
         if getrandom::fill(&mut instance).is_err() {
             tracing::warn!("no random bytes: clients cannot tell this server from its predecessor");
         }
         Rc::new(Hub {
             directory,
+            links,
             instance: Epoch(u64::from_le_bytes(instance)),
             recordings,
-            metrics,
+            shared: Rc::new(shared),
             terminals: RefCell::default(),
-            gates: RefCell::default(),
             connections: RefCell::default(),
             tasks: RefCell::default(),
             ids: Cell::new(1),
             disconnected: Notify::new(),
-            typed: Cell::new(None),
-            draining: Cell::new(false),
         })
     }
 
@@ -353,19 +374,24 @@ impl Hub {
                 Command::Drain { done } => {
                     self.drain().await;
                     let _ = done.send(());
-                    return;
                 }
+                Command::End => break,
             }
         }
         self.drain().await;
+        // Tasks and terminals hold the hub.
+        let tasks = self.tasks.take();
+        drop(tasks);
+        let terminals = self.terminals.take();
+        drop(terminals);
     }
 
     fn census(&self) -> Census {
         let mut census = Census::default();
-        for connection in self.connections.borrow().values() {
-            match connection.kind {
-                Kind::Attach => census.attach_connections += 1,
-                Kind::Tty(_) => census.tty_connections += 1,
+        for writer in self.connections.borrow().values() {
+            match writer.speaks {
+                Speaks::Attach => census.attach_connections += 1,
+                Speaks::Tty => census.tty_connections += 1,
             }
         }
         for terminal in self.terminals.borrow().values() {
@@ -374,15 +400,29 @@ impl Hub {
         census
     }
 
-    /// Runs a task that ends with the hub.
+    /// Runs a task that ends with the hub. One that panics is logged, and what it held is given back.
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let mut tasks = self.tasks.borrow_mut();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn_local(task);
+        tasks.spawn_local(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!("a task of the hub's panicked");
+            }
+        });
     }
 
     fn next_id(&self) -> u64 {
         self.ids.replace(self.ids.get() + 1)
+    }
+
+    /// A number no viewer had before.
+    fn next_viewer(&self) -> ViewerId {
+        ViewerId(self.next_id())
+    }
+
+    /// Who a connection's viewers are, to keepers: the same for all of them, and another for every other connection.
+    fn person(&self, connection: u64) -> String {
+        format!("{:016x}-{connection}", self.instance.0)
     }
 
     fn connect(
@@ -395,23 +435,25 @@ impl Hub {
     ) -> io::Result<()> {
         let io = socket.into_io()?;
         let id = self.next_id();
-        let connection = Connection::new(id, kind, grant, Rc::downgrade(self), io);
-        self.connections.borrow_mut().insert(id, connection.clone());
-        if let Kind::Tty(_) = kind {
-            tty::begin(&connection);
-        }
-        let hub = self.clone();
+        let speaks = match kind {
+            Kind::Attach => Speaks::Attach,
+            Kind::Tty(_) => Speaks::Tty,
+        };
+        let writer = Rc::new(ClientWriter::new(id, speaks, io));
+        self.connections.borrow_mut().insert(id, writer.clone());
+        let connected = Connected { hub: self.clone(), id };
         self.spawn(async move {
-            let _slot = slot;
+            let mut connection = Connection::new(writer, grant, connected.hub.clone());
+            if let Kind::Tty(session) = kind {
+                tty::begin(&mut connection, session);
+            }
             connection.run(leftover).await;
-            hub.connections.borrow_mut().remove(&id);
-            hub.disconnected.notify_one();
+            drop((connected, slot));
         });
         Ok(())
     }
 
     async fn drain(&self) {
-        self.draining.set(true);
         let connections: Vec<_> = self.connections.borrow().values().cloned().collect();
         for connection in connections {
             let goaway = ServerMessage::Goaway {
@@ -431,111 +473,36 @@ impl Hub {
         }
     }
 
-    /// A session's terminal, its upstream open. `since`: where the first viewer was, so that the upstream begins there.
-    async fn terminal(
+    /// A session's terminal at that place. `since`: where whoever comes first was, so that its output begins there.
+    fn terminal(
         self: &Rc<Self>,
         session: SessionId,
+        location: Location,
         since: Option<Since>,
-    ) -> Result<Rc<Terminal>, WireError> {
-        let gate = Gate::of(self, session);
-        let _one_at_a_time = gate.lock.lock().await;
+    ) -> Rc<TerminalHandle> {
         let known = self.terminals.borrow().get(&session).cloned();
-        if let Some(terminal) = known.as_ref().filter(|terminal| terminal.upstream().is_some()) {
-            return Ok(terminal.clone());
-        }
-        let location = self.directory.locate(session).await?;
-        if let Some(terminal) = known {
-            if terminal.is_at(&location) {
-                let error = WireError::new(ErrorCode::SandboxLost, "the sandbox cannot be reached now");
-                return Err(error.retryable().with_hint("it is being tried again; so may you"));
+        if let Some(known) = known {
+            if known.is_at(&location) {
+                return known;
             }
-            self.end(&terminal, RESTARTED);
+            known.end(WireError::new(ErrorCode::SandboxLost, RESTARTED).retryable());
         }
-        let terminal = Terminal::new(session, Rc::downgrade(self), location, self.metrics.clone());
-        self.open(&terminal, since).await?;
+        let core = Terminal::new(self.shared.clone(), location.program.clone(), since);
+        let link = self.links.link(&location.sandbox);
+        let terminal = TerminalHandle::new(session, Rc::downgrade(self), location, link, core);
         self.terminals.borrow_mut().insert(session, terminal.clone());
-        Ok(terminal)
+        terminal
     }
 
-    /// Connects a terminal to its keeper.
-    async fn open(self: &Rc<Self>, terminal: &Rc<Terminal>, since: Option<Since>) -> Result<(), WireError> {
-        let sandbox = terminal.location().sandbox;
-        let io = self.directory.connect(&sandbox).await?;
-        let upstream = Upstream::new(sandbox, Box::new(io));
-        self.spawn(upstream.clone().run());
-        let opened = upstream.open_terminal(terminal, terminal.upstream_open(since)).await;
-        if opened.is_err() {
-            upstream.shut();
-        }
-        opened.map(|_| ())
-    }
-
-    /// Lets go of a terminal that nobody needs.
-    fn release(&self, session: SessionId) {
-        let mut terminals = self.terminals.borrow_mut();
-        if terminals.get(&session).is_some_and(|t| t.is_unused()) {
-            let terminal = terminals.remove(&session);
-            drop(terminals);
-            if let Some(upstream) = terminal.and_then(|t| {
-                let upstream = t.upstream();
-                t.end("");
-                upstream
-            }) {
-                upstream.shut();
-            }
-        }
-    }
-
-    /// A terminal's keeper went away: it is found again, or the terminal has ended.
-    fn reconnect(self: &Rc<Self>, terminal: Rc<Terminal>) {
-        let session = terminal.session;
-        let current = self.terminals.borrow().get(&session).is_some_and(|t| Rc::ptr_eq(t, &terminal));
-        if !current || self.draining.get() {
+    /// Lets go of a terminal that nobody needs, or that has ended.
+    fn release(&self, terminal: &Rc<TerminalHandle>) {
+        if terminal.is_released() {
             return;
         }
-        let hub = self.clone();
-        self.spawn(async move {
-            if let Some(reason) = hub.find_again(&terminal).await {
-                hub.end(&terminal, &reason);
-            }
-        });
-    }
-
-    /// A terminal is no more; what its session may have next is another.
-    fn end(&self, terminal: &Rc<Terminal>, reason: &str) {
-        terminal.end(reason);
+        terminal.set_released();
         let mut terminals = self.terminals.borrow_mut();
         if terminals.get(&terminal.session).is_some_and(|known| Rc::ptr_eq(known, terminal)) {
             terminals.remove(&terminal.session);
-        }
-    }
-
-    /// Tries to reach a terminal's keeper again; gives the reason if that is over.
-    async fn find_again(self: &Rc<Self>, terminal: &Rc<Terminal>) -> Option<String> {
-        let until = tokio::time::Instant::now() + RECONNECT_FOR;
-        let mut pause = RECONNECT_FIRST;
-        loop {
-            if terminal.is_unused() {
-                return Some(String::new());
-            }
-            let failed = match self.directory.locate(terminal.session).await {
-                Err(error) if !error.retryable => return Some(error.message),
-                Err(error) => error,
-                Ok(location) if !terminal.is_at(&location) => return Some(RESTARTED.to_owned()),
-                Ok(_) => match self.open(terminal, Some(terminal.position())).await {
-                    Ok(()) => {
-                        self.metrics.reconnects.add(1);
-                        terminal.reopen_inputs().await;
-                        return None;
-                    }
-                    Err(error) => error,
-                },
-            };
-            if tokio::time::Instant::now() >= until {
-                return Some(failed.message);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RECONNECT_LAST);
         }
     }
 
@@ -543,12 +510,10 @@ impl Hub {
         let Some(recordings) = self.recordings.clone() else { return };
         let config = recordings.config();
         let position = tokio::task::spawn_blocking(move || config.position(session)).await.ok().flatten();
-        match self.terminal(session, position).await {
-            Ok(terminal) if !terminal.is_recorded() => {
-                let _pin = terminal.pin();
-                terminal.record(recordings.recorder(session, position));
+        match self.directory.locate(session).await {
+            Ok(location) => {
+                self.terminal(session, location, position).record(|| recordings.recorder(session, position));
             }
-            Ok(_) => {}
             Err(error) => tracing::warn!(%session, error = error.message, "a terminal is not recorded"),
         }
     }

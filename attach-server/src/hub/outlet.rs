@@ -7,12 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use lap_wire::frame::{Frame, Header};
-use lap_wire::stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::ws::{self, Opcode};
 
-/// Whatever a viewer or a keeper is connected by.
+/// Whatever a client is connected by.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
@@ -31,15 +30,6 @@ const READ_SIZE: usize = 72 * 1024;
 thread_local! {
     /// Every socket of the thread reads into this one: an idle connection holds no buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
-}
-
-/// How messages are told apart on this socket.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Framing {
-    /// One WebSocket binary message each.
-    WebSocket,
-    /// A varint length before each.
-    Length,
 }
 
 /// What became of a message.
@@ -69,7 +59,6 @@ impl From<io::Error> for SendError {
 /// See the module.
 pub(super) struct Outlet {
     io: Box<dyn Io>,
-    framing: Framing,
     pending: Vec<u8>,
     flushed: usize,
     /// The socket took less than it was given.
@@ -78,8 +67,8 @@ pub(super) struct Outlet {
 
 impl Outlet {
     /// An idle one.
-    pub(super) fn new(io: Box<dyn Io>, framing: Framing) -> Outlet {
-        Outlet { io, framing, pending: Vec::new(), flushed: 0, blocked: false }
+    pub(super) fn new(io: Box<dyn Io>) -> Outlet {
+        Outlet { io, pending: Vec::new(), flushed: 0, blocked: false }
     }
 
     /// Whether a message sent now is written now.
@@ -87,9 +76,9 @@ impl Outlet {
         !self.blocked
     }
 
-    /// Whether so many bytes more leave half of what may wait to others.
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.pending.len() - self.flushed + bytes <= MAX_PENDING / 2
+    /// Bytes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.pending.len() - self.flushed
     }
 
     /// Whether [`Outlet::poll_flush`] has something to write.
@@ -101,33 +90,15 @@ impl Outlet {
     pub(super) fn send_later(&mut self, frame: &Frame<'_>) -> Result<Sent, SendError> {
         let header = frame.header();
         let head = header.as_bytes();
-        let len = head.len() + frame.payload.len();
-        match self.framing {
-            Framing::WebSocket => {
-                let (prefix, n) = ws::header(Opcode::Binary, len);
-                self.keep(&[&prefix[..n], head, frame.payload], 0)
-            }
-            Framing::Length => {
-                let (prefix, n) = stream::prefix(len);
-                self.keep(&[&prefix[..n], head, frame.payload], 0)
-            }
-        }
+        let (prefix, n) = ws::header(Opcode::Binary, head.len() + frame.payload.len());
+        self.keep(&[&prefix[..n], head, frame.payload], 0)
     }
 
     /// Sends a frame whose payload lies in two places.
     pub(super) fn frame(&mut self, header: &Header, a: &[u8], b: &[u8]) -> Result<Sent, SendError> {
         let head = header.as_bytes();
-        let len = head.len() + a.len() + b.len();
-        match self.framing {
-            Framing::WebSocket => {
-                let (prefix, n) = ws::header(Opcode::Binary, len);
-                self.write(&[&prefix[..n], head, a, b])
-            }
-            Framing::Length => {
-                let (prefix, n) = stream::prefix(len);
-                self.write(&[&prefix[..n], head, a, b])
-            }
-        }
+        let (prefix, n) = ws::header(Opcode::Binary, head.len() + a.len() + b.len());
+        self.write(&[&prefix[..n], head, a, b])
     }
 
     /// Sends a frame.

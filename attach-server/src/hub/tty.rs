@@ -1,119 +1,139 @@
 //! The simple socket: terminal bytes out, keystrokes in, for any WebSocket client. An adapter over the same hub: one
-//! channel, opened by itself, whose socket is its flow control.
+//! channel, opened by itself, whose socket is its flow control in both directions.
 
-use std::rc::Rc;
+use std::borrow::Cow;
 
+use lap_platform::model::SessionId;
 use lap_wire::close::CloseCode;
-use lap_wire::control::{Mode, Open, ServerMessage, Size};
+use lap_wire::control::{ErrorCode, Mode, Open, ServerMessage, Size, WireError};
 use lap_wire::frame::flags;
-use lap_wire::limits::{INPUT_WINDOW, MAX_PAYLOAD, MAX_WINDOW};
+use lap_wire::limits::{MAX_COLS, MAX_PAYLOAD, MAX_ROWS, MAX_WINDOW, MIN_SIZE};
 use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::{Duration, Instant};
 
-use super::connection::{Channel, Connection, Kind};
-use super::protocol;
-use super::ws::Opcode;
+use super::client_writer::Close;
+use super::connection::{Channel, Connection};
 
 /// The one channel of such a connection.
-pub(super) const CHANNEL: u32 = 1;
+const CHANNEL: u32 = 1;
 /// Scrollback a viewer is given with its first screen: what a browser tab shows when it is scrolled back a little.
 const SCROLLBACK: u32 = 256 * 1024;
+/// The largest message taken, in bytes: a browser sends what is pasted as one.
+pub(super) const MAX_MESSAGE: usize = 1024 * 1024;
+/// What others see such a viewer called.
+const NAME: &str = "tty";
 
-/// Messages kept that were typed before the terminal was there: a person's, for as long as opening can take.
-pub(super) const MAX_EARLY: usize = 1024;
-
-/// A text frame that is exactly one of these is never typed.
+/// A text frame that is exactly one of these is never typed, and nothing is answered to it.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 enum Control {
-    Resize { cols: u16, rows: u16 },
+    /// Numbers of any kind: clients send what their layout came to.
+    Resize {
+        cols: Value,
+        rows: Value,
+    },
     Ping {},
 }
 
 /// Opens the connection's channel.
-pub(super) fn begin(connection: &Connection) {
-    let Kind::Tty(session) = connection.kind else { return };
+pub(super) fn begin(connection: &mut Connection, session: SessionId) {
+    connection.greeted(NAME.to_owned(), Duration::from_millis(lap_wire::limits::HEARTBEAT_MS));
     let may_type = connection.grant.may_type;
+    let mode = if may_type { Mode::Interact } else { Mode::View };
     let open = Open {
         window: MAX_WINDOW,
         scrollback: SCROLLBACK,
         input: may_type.then(|| format!("tty-{}", uuid::Uuid::new_v4())),
-        ..Open::new(session.to_string(), if may_type { Mode::Interact } else { Mode::View })
+        ..Open::new(session.to_string(), mode)
     };
-    connection.state.borrow_mut().name = Some("tty".to_owned());
-    if let Err(error) = protocol::begin_open(connection, CHANNEL, open) {
-        connection.error(CHANNEL, error);
+    if let Err(error) = connection.locate(CHANNEL, open) {
+        connection.writer.refuse(CHANNEL, error);
+    }
+}
+
+/// Whether a message can be taken in: the terminal is there, and not too much is held that it has not taken.
+pub(super) fn takes_messages(connection: &Connection) -> bool {
+    match connection.channels.get(&CHANNEL) {
+        Some(Channel::Open(viewer)) => viewer.takes_input(),
+        Some(Channel::Locating { .. }) => false,
+        // The connection is about to end.
+        None => true,
     }
 }
 
 /// What a client sent: control, or keystrokes.
-pub(super) fn input(connection: &Rc<Connection>, bytes: &[u8], text: bool) {
+pub(super) fn message(connection: &Connection, bytes: &[u8], text: bool) {
+    let Some(Channel::Open(viewer)) = connection.channels.get(&CHANNEL) else { return };
     if text && let Ok(control) = serde_json::from_slice::<Control>(bytes) {
-        return match control {
-            Control::Ping {} => connection.message(Opcode::Text, br#"{"type":"pong"}"#),
-            Control::Resize { cols, rows } => resize(connection, cols, rows),
-        };
-    }
-    let target = match connection.state.borrow().channels.get(&CHANNEL) {
-        Some(Channel::Open { terminal, viewer }) => Some((terminal.clone(), *viewer)),
-        Some(Channel::Opening { .. }) => None,
-        None => return,
-    };
-    let Some(target) = target else { return type_early(connection, bytes) };
-    if is_reply(bytes) {
-        let _ = target.0.input(target.1, flags::REPLY, 0, bytes);
+        if let Control::Resize { cols, rows } = control
+            && let Some((cols, rows)) = cells(&cols, MAX_COLS).zip(cells(&rows, MAX_ROWS))
+        {
+            viewer.resize(Size { cols, rows });
+        }
         return;
     }
-    for piece in bytes.chunks(MAX_PAYLOAD) {
-        let offset = connection.state.borrow().tty_input;
-        // What a watcher types is dropped, as a watcher's client expects.
-        if target.0.input(target.1, 0, offset, piece).is_ok() {
-            connection.state.borrow_mut().tty_input += piece.len() as u64;
+    if is_reply(bytes) {
+        for piece in bytes.chunks(MAX_PAYLOAD) {
+            // Late or unwanted, it is worth nothing.
+            let _ = viewer.input(flags::REPLY, 0, piece, Instant::now());
         }
+    } else {
+        viewer.type_in(bytes);
     }
 }
 
-/// Keeps what is typed while the terminal is being opened, up to the window any sender of input has. Such a client
-/// cannot know when it is.
-fn type_early(connection: &Connection, bytes: &[u8]) {
-    let mut state = connection.state.borrow_mut();
-    let held: usize = state.tty_early.iter().map(Vec::len).sum();
-    if held + bytes.len() <= INPUT_WINDOW && state.tty_early.len() < MAX_EARLY {
-        state.tty_early.push(bytes.to_vec());
+/// A number of cells within what a terminal can have. `None`: that is no number.
+fn cells(value: &Value, most: u16) -> Option<u16> {
+    let number = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse::<f64>().ok().filter(|number| !number.is_nan())?,
+        _ => return None,
+    };
+    // Within u16 by the clamp.
+    Some(number.clamp(f64::from(MIN_SIZE), f64::from(most)) as u16)
+}
+
+/// What becomes of a simple socket: what the protocol would tell such a client can only be told by how it is closed.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    /// Why the terminal could not be had.
+    refused: Option<WireError>,
+    opened: bool,
+}
+
+impl Fate {
+    /// The protocol would tell the client this. Says how to close the socket, if it is to be.
+    pub(super) fn event(&mut self, connection: u64, message: &ServerMessage) -> Option<Close> {
+        match message {
+            ServerMessage::Opened { .. } => self.opened = true,
+            ServerMessage::Exit(_) => return Some((CloseCode::Gone.code(), "session ended".into())),
+            ServerMessage::Closed { reason } => {
+                let reason: Cow<'static, str> =
+                    if reason.is_empty() { "session ended".into() } else { reason.clone().into() };
+                let code = self.refused.as_ref().map_or(CloseCode::Gone, close_code);
+                return Some((code.code(), reason));
+            }
+            ServerMessage::Error(error) => {
+                tracing::debug!(connection, code = ?error.code, message = error.message, "tty client");
+                if !self.opened {
+                    self.refused = Some(error.clone());
+                }
+            }
+            _ => {}
+        }
+        None
     }
 }
 
-/// The terminal is there: what was typed before goes first.
-pub(super) fn opened(connection: &Rc<Connection>) {
-    let early = std::mem::take(&mut connection.state.borrow_mut().tty_early);
-    for bytes in early {
-        input(connection, &bytes, false);
-    }
-}
-
-fn resize(connection: &Connection, cols: u16, rows: u16) {
-    let Some(size) = Size::checked(cols, rows) else { return };
-    let mut state = connection.state.borrow_mut();
-    match state.channels.get_mut(&CHANNEL) {
-        Some(Channel::Opening { size: wanted, .. }) => *wanted = Some(size),
-        Some(Channel::Open { terminal, viewer }) => {
-            let (terminal, viewer) = (terminal.clone(), *viewer);
-            drop(state);
-            terminal.resize(viewer, size);
-        }
-        None => {}
-    }
-}
-
-/// What the protocol would tell such a client; most of it has no place here.
-pub(super) fn event(connection: &Connection, message: &ServerMessage) {
-    match message {
-        ServerMessage::Exit(_) | ServerMessage::Closed { .. } => {
-            connection.close(CloseCode::Gone.code(), "session ended");
-        }
-        ServerMessage::Error(error) => {
-            tracing::debug!(connection = connection.id, code = ?error.code, message = error.message, "tty client");
-        }
-        _ => {}
+/// How a client is sent away whose terminal cannot be had.
+fn close_code(error: &WireError) -> CloseCode {
+    match error.code {
+        ErrorCode::NotAllowed => CloseCode::Forbidden,
+        ErrorCode::Overloaded | ErrorCode::TooManyChannels => CloseCode::TooMany,
+        ErrorCode::TimedOut => CloseCode::TimedOut,
+        _ if error.retryable => CloseCode::Internal,
+        _ => CloseCode::Gone,
     }
 }
 
@@ -122,8 +142,11 @@ pub(super) fn event(connection: &Connection, message: &ServerMessage) {
 fn is_reply(bytes: &[u8]) -> bool {
     let Some(rest) = bytes.strip_prefix(b"\x1b") else { return false };
     match rest {
-        // OSC and DCS come from no key.
-        [b']' | b'P', ..] => true,
+        // OSC and DCS, with their end: without, `ESC ]` is Alt-] and `ESC P` is Alt-Shift-P.
+        [b']' | b'P', body @ ..] => {
+            body.len() > 1
+                && (body.ends_with(b"\x07") || body.ends_with(b"\x1b\\") || body.ends_with(b"\x9c"))
+        }
         [b'[', parameters @ .., last] => {
             let digits = parameters.iter().all(|b| matches!(b, b'0'..=b'9' | b';' | b'?' | b'>' | b'$'));
             let private = matches!(parameters.first(), Some(b'?' | b'>'));
@@ -174,6 +197,9 @@ mod tests {
             "\x1b[200~hi\x1b[201~",
             "\x1b[<0;10;10M",
             "\x1b[I",
+            "\x1b]",
+            "\x1bP",
+            "\x1b]0;not ended",
             "\x1ba",
             "",
         ] {
@@ -184,9 +210,57 @@ mod tests {
     #[test]
     fn only_an_exact_control_object_is_not_typed() {
         let control = |s: &str| serde_json::from_str::<Control>(s).is_ok();
-        assert!(control(r#"{"type":"resize","cols":80,"rows":24}"#) && control(r#"{"type":"ping"}"#));
+        for said in [
+            r#"{"type":"ping"}"#,
+            r#"{"type":"resize","cols":80,"rows":24}"#,
+            r#"{"type":"resize","cols":100000,"rows":-1}"#,
+            r#"{"type":"resize","cols":80.5,"rows":"80"}"#,
+            r#"{"rows":null,"cols":1e300,"type":"resize"}"#,
+        ] {
+            assert!(control(said), "{said}");
+        }
         for typed in [r#"{"type":"resize"}"#, r#"{"type":"ping","x":1}"#, "{}", "ls -l", r#""ping""#] {
             assert!(!control(typed), "{typed}");
+        }
+    }
+
+    #[test]
+    fn any_number_is_a_size_within_what_a_terminal_can_have() {
+        let of = |json: &str| cells(&serde_json::from_str(json).unwrap(), MAX_COLS);
+        for (said, wanted) in [
+            ("80", 80),
+            ("100000", 1000),
+            ("-1", 1),
+            ("0", 1),
+            ("80.5", 80),
+            ("\"80\"", 80),
+            ("\" 7e9 \"", 1000),
+            ("1e300", 1000),
+        ] {
+            assert_eq!(of(said), Some(wanted), "{said}");
+        }
+        for nothing in ["null", "\"wide\"", "\"NaN\"", "[80]", "true"] {
+            assert_eq!(of(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_refused_is_told_why_and_whether_to_come_back() {
+        let refused = |code, retryable| {
+            let mut fate = Fate::default();
+            let error = WireError { retryable, ..WireError::new(code, "the reason") };
+            assert_eq!(fate.event(1, &ServerMessage::Error(error)), None);
+            fate.event(1, &ServerMessage::Closed { reason: "the reason".to_owned() })
+        };
+        for (code, retryable, close) in [
+            (ErrorCode::Overloaded, true, 4429),
+            (ErrorCode::NotFound, false, 4404),
+            (ErrorCode::NotReady, false, 4404),
+            (ErrorCode::TimedOut, true, 4408),
+            (ErrorCode::NotAllowed, false, 4403),
+            (ErrorCode::SandboxLost, true, 4500),
+        ] {
+            assert_eq!(refused(code, retryable), Some((close, "the reason".into())), "{code:?}");
         }
     }
 }

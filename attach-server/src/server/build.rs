@@ -7,6 +7,8 @@ use std::thread::JoinHandle;
 
 use axum::Router;
 use lap_platform::config::Config;
+use lap_platform::link::Links;
+use lap_platform::sandbox::SandboxRuntime;
 use lap_platform::sandbox::local::{LocalOptions, LocalRuntime};
 use lap_platform::secret::{Keyring, MasterKey, SecretBox, SecretKey, TtyTokens};
 use lap_platform::session::{Sessions, SessionsParts};
@@ -60,6 +62,7 @@ pub(super) struct Built {
     sessions: Sessions,
     hub: HubHandle,
     hub_thread: JoinHandle<()>,
+    links: Links,
     drain: Drain,
 }
 
@@ -80,11 +83,13 @@ pub(super) async fn build(config: Config, options: RunOptions) -> Result<Built, 
     let store = Store::open(config.database_url.expose(), SecretBox::new(&secret_key)).await?;
     // Nobody else is on this data directory: what was at work under a key was cut off.
     store.idempotency().abandon_all().await?;
-    let runtime = LocalRuntime::open(local_options(&config, options.keeper)?)?;
-    let sessions = Sessions::start(SessionsParts::of(&config, store.clone(), Arc::new(runtime))?).await?;
+    let runtime: Arc<dyn SandboxRuntime> =
+        Arc::new(LocalRuntime::open(local_options(&config, options.keeper)?)?);
+    let (links, unstarted) = Links::new(Arc::new(Arc::clone(&runtime)), tokio::runtime::Handle::current());
+    let sessions = Sessions::start(SessionsParts::of(&config, store.clone(), runtime)?).await?;
     let terminals = Arc::new(SessionTerminals::new(sessions.clone()));
-    let (hub, hub_thread) =
-        hub::start(hub_config(&config), terminals).map_err(|cause| system("the terminals' thread", cause))?;
+    let (hub, hub_thread) = hub::start(hub_config(&config), terminals, unstarted)
+        .map_err(|cause| system("the terminals' thread", cause))?;
     let local = local_socket(&config)?;
 
     let metrics = Arc::new(Metrics::new());
@@ -157,6 +162,7 @@ pub(super) async fn build(config: Config, options: RunOptions) -> Result<Built, 
         sessions,
         hub,
         hub_thread,
+        links,
         drain,
         config,
     })
@@ -183,6 +189,7 @@ impl Built {
             sessions: self.sessions,
             hub: self.hub,
             hub_thread: self.hub_thread,
+            _links: self.links,
             store: self.store,
             drain,
             presence,
@@ -228,7 +235,11 @@ fn hub_config(config: &Config) -> HubConfig {
         max_bytes: config.recording.session_bytes,
         total_bytes: config.recording.total_bytes,
     });
-    HubConfig { max_connections: config.limits.attach_sockets, recording }
+    HubConfig {
+        max_connections: config.limits.attach_sockets,
+        max_viewers: config.limits.viewers_per_session,
+        recording,
+    }
 }
 
 async fn bind(config: &Config) -> Result<TcpListener, StartError> {

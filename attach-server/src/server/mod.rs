@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use lap_platform::config::Config;
+use lap_platform::link::Links;
 use lap_platform::session::Sessions;
 use lap_platform::store::Store;
 
@@ -64,6 +65,8 @@ pub struct Server {
     sessions: Sessions,
     hub: HubHandle,
     hub_thread: std::thread::JoinHandle<()>,
+    /// While this is there, so are the links to keepers.
+    _links: Links,
     store: Store,
     drain: Drain,
     presence: Presence,
@@ -102,17 +105,16 @@ impl Server {
         tracing::info!("stopping");
         // Whoever looks for a server from now on is to start another.
         drop(self.presence);
-        let hub = async {
-            self.hub.drain().await;
-            if !matches!(tokio::task::spawn_blocking(|| self.hub_thread.join()).await, Ok(Ok(()))) {
-                tracing::error!("the terminals' thread did not end well");
-            }
-        };
-        let (finished, ()) = tokio::join!(self.drain.stop(), hub);
+        let (finished, ()) = tokio::join!(self.drain.stop(), self.hub.drain());
         if !finished {
             tracing::warn!("requests that did not end in time were cut off");
         }
         self.sessions.shutdown().await;
+        // After all who use the links to keepers, which are on its thread.
+        self.hub.end().await;
+        if !matches!(tokio::task::spawn_blocking(|| self.hub_thread.join()).await, Ok(Ok(()))) {
+            tracing::error!("the terminals' thread did not end well");
+        }
         self.store.close().await;
         tracing::info!("stopped; sandboxes keep running");
     }

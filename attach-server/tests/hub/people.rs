@@ -1,9 +1,10 @@
 //! Several people at one terminal.
 
-use lap_attach_server::hub::{Grant, SizePolicy};
+use lap_attach_server::hub::Grant;
 use lap_wire::ChannelId;
 use lap_wire::control::{ClientMessage, ErrorCode, LeaseAction, Open, ServerMessage, Size, Viewer};
 use lap_wire::frame::{Frame, FrameType, flags};
+use lap_wire::keeper::SizePolicy;
 
 use crate::world::{Client, Event, RAW_CAT, World, interact, view, wait_for};
 
@@ -33,8 +34,8 @@ fn everybody_sees_who_is_there_and_who_is_active() {
     drop(second);
     presence(&mut first, |v| v.len() == 1);
     let counted = |wanted| {
-        let told = || world.sessions.told.lock().unwrap().viewers[&session];
-        wait_for("the count", || (told() == wanted).then_some(()));
+        let heard = || world.sessions.heard.lock().unwrap().viewers[&session];
+        wait_for("the count", || (heard() == wanted).then_some(()));
     };
     counted((1, 1));
     // Who only watches is counted, and is nobody for whose sake a session is kept.

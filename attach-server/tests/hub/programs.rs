@@ -69,7 +69,7 @@ fn the_recording_of_a_program_that_ends_in_a_flood_ends_with_its_last_screen() {
     let mut client = world.connect();
     client.open(1, interact(session, "keys"));
     client.until_text(1, "UP");
-    wait_for("the recording has begun", || world.sessions.told.lock().unwrap().recording.then_some(()));
+    wait_for("the recording has begun", || world.sessions.heard.lock().unwrap().recording.then_some(()));
     client.input(1, 0, b"\n");
     assert_eq!(exit_of(&mut client, 1), Some(7));
     let cast = wait_for("the end in the recording", || {

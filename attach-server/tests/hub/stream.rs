@@ -293,7 +293,7 @@ fn the_recording_has_the_whole_session() {
     let mut client = world.connect();
     client.open(1, interact(session, "keys"));
     client.until_text(1, "one");
-    crate::world::wait_for("recording", || world.sessions.told.lock().unwrap().recording.then_some(()));
+    crate::world::wait_for("recording", || world.sessions.heard.lock().unwrap().recording.then_some(()));
     client.input(1, 0, b"\n");
     client.until("exit", |e| match e {
         Event::Control(1, ServerMessage::Exit(status)) => (status.code == Some(3)).then_some(()),
@@ -302,5 +302,5 @@ fn the_recording_has_the_whole_session() {
     world.stop_hub();
     let cast = String::from_utf8(world.hub.recording(session).unwrap()).unwrap();
     assert!(cast.contains("one") && cast.contains("two") && cast.contains("\"x\", \"3\""), "{cast}");
-    assert_eq!(world.sessions.told.lock().unwrap().exits, [(session, Some(3))]);
+    assert_eq!(world.sessions.heard.lock().unwrap().exits, [(session, Some(3))]);
 }

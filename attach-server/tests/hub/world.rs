@@ -5,24 +5,26 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use lap_attach_server::hub::{
-    self, Directory, Grant, HubConfig, HubHandle, Location, RecordingConfig, SizePolicy,
-};
+use lap_attach_server::hub::{self, Directory, Grant, HubConfig, HubHandle, Location, RecordingConfig};
+use lap_platform::link::{Connect, ConnectError, Links};
 use lap_platform::model::SessionId;
-use lap_platform::sandbox::{KeeperStream, SandboxName};
+use lap_platform::sandbox::{Dialed, SandboxName};
 use lap_wire::control::{
     Attention, ClientMessage, ErrorCode, ExitStatus, Mode, Open, ServerMessage, Size, WireError,
     from_payload, to_payload,
 };
 use lap_wire::flow::Since;
 use lap_wire::frame::{Frame, FrameType, flags, frames};
-use lap_wire::keeper::{Call, ProgramIo, ProgramSpec, Reply};
+use lap_wire::keeper::{Call, ProgramIo, ProgramSpec, Reply, SizePolicy};
 use lap_wire::stream::{self, StreamDecoder};
 use lap_wire::{ChannelId, PROTOCOL};
+
+use crate::wire::Wire;
 
 /// Longer than anything here takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,18 +34,25 @@ pub(crate) const RAW_CAT: &str = "stty raw -echo; printf READY; exec cat";
 
 /// What the hub told the rest of the server.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct Heard {
     /// How many there are, and how many of them may type.
     pub(crate) viewers: HashMap<SessionId, (u32, u32)>,
+    /// Whose programs have ended, and how.
     pub(crate) exits: Vec<(SessionId, Option<i32>)>,
+    /// Whose end everybody has had.
+    pub(crate) delivered: Vec<SessionId>,
     pub(crate) recording: bool,
 }
 
 /// Sessions by hand: each a program of one keeper.
+#[derive(Default)]
 pub(crate) struct Sessions {
-    socket: PathBuf,
-    pub(crate) locations: Mutex<HashMap<SessionId, Location>>,
-    pub(crate) told: Mutex<Told>,
+    pub(crate) locations: Arc<Mutex<HashMap<SessionId, Location>>>,
+    pub(crate) heard: Mutex<Heard>,
+    /// Rows say `dead` only once this is false.
+    pub(crate) slow_to_die: AtomicBool,
+    /// Whose attention the rest of the server panics at.
+    pub(crate) faulty: Mutex<Option<SessionId>>,
 }
 
 #[async_trait]
@@ -54,42 +63,82 @@ impl Directory for Sessions {
         locations.get(&session).cloned().ok_or_else(missing)
     }
 
-    async fn connect(&self, _: &SandboxName) -> Result<KeeperStream, WireError> {
-        match tokio::net::UnixStream::connect(&self.socket).await {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(WireError::new(ErrorCode::SandboxLost, error.to_string()).retryable()),
-        }
-    }
-
     fn viewers(&self, session: SessionId, count: u32, interactive: u32) {
-        self.told.lock().unwrap().viewers.insert(session, (count, interactive));
+        self.heard.lock().unwrap().viewers.insert(session, (count, interactive));
     }
 
-    fn attention(&self, _: SessionId, _: Attention, _: Option<String>) {}
+    fn attention(&self, session: SessionId, state: Attention, _: Option<String>) {
+        let faulty = *self.faulty.lock().unwrap() == Some(session) && state == Attention::Bell;
+        assert!(!faulty, "a fault on purpose");
+    }
 
     fn activity(&self, _: SessionId, _: bool) {}
 
     fn recording(&self, _: SessionId, on: bool) {
-        self.told.lock().unwrap().recording = on;
+        self.heard.lock().unwrap().recording = on;
     }
 
-    fn exited(&self, session: SessionId, status: &ExitStatus) {
-        self.told.lock().unwrap().exits.push((session, status.code));
+    async fn ended(&self, session: SessionId, status: &ExitStatus) {
+        self.heard.lock().unwrap().exits.push((session, status.code));
+        while self.slow_to_die.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
     }
+
+    fn delivered(&self, session: SessionId) {
+        self.heard.lock().unwrap().delivered.push(session);
+    }
+}
+
+/// How keepers are reached: by a socket, or by one that can be cut.
+struct Way {
+    socket: PathBuf,
+    wire: Option<Arc<Wire>>,
+}
+
+#[async_trait]
+impl Connect for Way {
+    async fn connect(&self, _: &SandboxName) -> Result<Dialed, ConnectError> {
+        let unavailable = |error: std::io::Error| ConnectError::Unavailable(error.to_string());
+        let stream = tokio::net::UnixStream::connect(&self.socket).await.map_err(unavailable)?;
+        Ok(match &self.wire {
+            Some(wire) => Dialed::Stream(Box::new(wire.stream(stream))),
+            None => Dialed::Socket(stream.into_std().map_err(unavailable)?),
+        })
+    }
+}
+
+/// A hub and what goes with it.
+pub(crate) struct Hub {
+    pub(crate) hub: HubHandle,
+    _links: Links,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 /// A keeper's process, a hub, and the means to make sessions.
 pub(crate) struct World {
     keeper: Child,
+    socket: PathBuf,
     pub(crate) dir: tempfile::TempDir,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) hub: HubHandle,
+    pub(crate) wire: Arc<Wire>,
+    cuttable: bool,
     pub(crate) runtime: tokio::runtime::Runtime,
-    thread: Option<std::thread::JoinHandle<()>>,
+    running: Option<Hub>,
 }
 
 impl World {
     pub(crate) fn new() -> World {
+        World::with(false)
+    }
+
+    /// A world whose hub reaches the keeper over its [`Wire`].
+    pub(crate) fn cuttable() -> World {
+        World::with(true)
+    }
+
+    fn with(cuttable: bool) -> World {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("k.sock");
         let keeper = Command::new(env!("CARGO_BIN_EXE_lap-server"))
@@ -99,34 +148,62 @@ impl World {
             .spawn()
             .unwrap();
         wait_for("the keeper listens", || std::os::unix::net::UnixStream::connect(&socket).ok());
-        let sessions = Arc::new(Sessions { socket, locations: Mutex::default(), told: Mutex::default() });
-        let (hub, thread) = World::start_hub(&dir, &sessions);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        World { keeper, dir, sessions, hub, runtime, thread: Some(thread) }
+        let (sessions, wire) = (Arc::<Sessions>::default(), Arc::<Wire>::default());
+        // Streams are made beside whatever a test does.
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let way = Way { socket: socket.clone(), wire: cuttable.then(|| wire.clone()) };
+        let running = World::start_hub(&dir, &sessions, way, &runtime);
+        let hub = running.hub.clone();
+        World { keeper, socket, dir, sessions, hub, wire, cuttable, runtime, running: Some(running) }
     }
 
     fn start_hub(
         dir: &tempfile::TempDir,
         sessions: &Arc<Sessions>,
-    ) -> (HubHandle, std::thread::JoinHandle<()>) {
+        way: Way,
+        runtime: &tokio::runtime::Runtime,
+    ) -> Hub {
         let recording = RecordingConfig {
             directory: dir.path().join("recordings"),
             max_bytes: hub::DEFAULT_RECORDING_BYTES,
             total_bytes: hub::DEFAULT_RECORDINGS_BYTES,
         };
-        hub::start(HubConfig { max_connections: 100, recording: Some(recording) }, sessions.clone()).unwrap()
+        let config = HubConfig { max_connections: 100, max_viewers: 128, recording: Some(recording) };
+        let (links, unstarted) = Links::new(Arc::new(way), runtime.handle().clone());
+        let (hub, thread) = hub::start(config, sessions.clone(), unstarted).unwrap();
+        Hub { hub, _links: links, thread: Some(thread) }
+    }
+
+    /// Another server's hub over the same keeper, with what it tells its own sessions.
+    pub(crate) fn another_hub(&self) -> (Hub, Arc<Sessions>) {
+        let sessions =
+            Arc::new(Sessions { locations: self.sessions.locations.clone(), ..Sessions::default() });
+        let way = Way { socket: self.socket.clone(), wire: None };
+        (World::start_hub(&self.dir, &sessions, way, &self.runtime), sessions)
     }
 
     /// Ends the hub as a stopping server does, and starts another over the same keeper.
     pub(crate) fn restart_hub(&mut self) {
         self.stop_hub();
-        let (hub, thread) = World::start_hub(&self.dir, &self.sessions);
-        (self.hub, self.thread) = (hub, Some(thread));
+        let way = Way { socket: self.socket.clone(), wire: self.cuttable.then(|| self.wire.clone()) };
+        let running = World::start_hub(&self.dir, &self.sessions, way, &self.runtime);
+        self.hub = running.hub.clone();
+        self.running = Some(running);
     }
 
     pub(crate) fn stop_hub(&mut self) {
-        self.runtime.block_on(self.hub.drain());
-        if let Some(thread) = self.thread.take() {
+        if let Some(running) = self.running.take() {
+            self.stop(running);
+        }
+    }
+
+    pub(crate) fn stop(&self, mut hub: Hub) {
+        self.runtime.block_on(async {
+            hub.hub.drain().await;
+            hub.hub.end().await;
+        });
+        if let Some(thread) = hub.thread.take() {
             thread.join().unwrap();
         }
     }
@@ -135,6 +212,11 @@ impl World {
     pub(crate) fn stop_keeper(&self) {
         let id = self.keeper.id().to_string();
         assert!(Command::new("kill").args(["-STOP", &id]).status().unwrap().success());
+    }
+
+    pub(crate) fn continue_keeper(&self) {
+        let id = self.keeper.id().to_string();
+        assert!(Command::new("kill").args(["-CONT", &id]).status().unwrap().success());
     }
 
     pub(crate) fn kill_keeper(&mut self) {
@@ -154,7 +236,7 @@ impl World {
         exclusive_input: bool,
     ) -> SessionId {
         let id = SessionId::new();
-        let spec = ProgramSpec::new(
+        let mut spec = ProgramSpec::new(
             id.to_string(),
             ["/bin/sh", "-c", script].map(String::from).to_vec(),
             [("PATH", "/usr/bin:/bin"), ("TERM", "xterm-256color")]
@@ -163,12 +245,13 @@ impl World {
             "/",
             ProgramIo::Pty { size: Size::default() },
         );
+        (spec.size_policy, spec.exclusive_input) = (size_policy, exclusive_input);
         match self.call(Call::Start(spec)) {
             Reply::Started(_) => {}
             other => panic!("{other:?}"),
         }
         let sandbox = SandboxName(format!("s-{id}"));
-        let location = Location { sandbox, program: id.to_string(), size_policy, exclusive_input };
+        let location = Location { sandbox, program: id.to_string() };
         self.sessions.locations.lock().unwrap().insert(id, location);
         if script == RAW_CAT {
             self.settle(id);
@@ -186,7 +269,7 @@ impl World {
 
     /// A call to the keeper on a connection of its own.
     pub(crate) fn call(&self, call: Call) -> Reply {
-        let mut socket = std::os::unix::net::UnixStream::connect(&self.sessions.socket).unwrap();
+        let mut socket = std::os::unix::net::UnixStream::connect(&self.socket).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let hello = ClientMessage::Hello {
             versions: vec![PROTOCOL.to_owned()],
@@ -214,7 +297,11 @@ impl World {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        let mut client = self.connect_raw(Grant { only_session: None, may_type: true });
+        self.connect_to(&self.hub)
+    }
+
+    pub(crate) fn connect_to(&self, hub: &HubHandle) -> Client {
+        let mut client = self.connect_raw_to(hub, Grant { only_session: None, may_type: true });
         client.control(
             0,
             &ClientMessage::Hello {
@@ -232,9 +319,13 @@ impl World {
 
     /// A socket at the hub that has said nothing yet.
     pub(crate) fn connect_raw(&self, grant: Grant) -> Client {
+        self.connect_raw_to(&self.hub, grant)
+    }
+
+    fn connect_raw_to(&self, hub: &HubHandle, grant: Grant) -> Client {
         let (client, server) = pair();
-        let slot = self.hub.slot().expect("a full hub");
-        self.runtime.block_on(self.hub.attach(server, Vec::new(), grant, slot));
+        let slot = hub.slot().expect("a full hub");
+        self.runtime.block_on(hub.attach(server, Vec::new(), grant, slot));
         Client::new(client)
     }
 
@@ -286,6 +377,7 @@ pub(crate) enum Event {
     Close(u16),
     /// Of the simple socket.
     Raw(Vec<u8>),
+    Pong,
 }
 
 /// A WebSocket client whose handshake is behind it.
@@ -297,6 +389,7 @@ pub(crate) struct Client {
     /// Whether what arrives is acknowledged at once.
     pub(crate) acks: bool,
     raw: bool,
+    close_reason: String,
 }
 
 impl Client {
@@ -310,6 +403,7 @@ impl Client {
             pieces: HashMap::new(),
             acks: true,
             raw: false,
+            close_reason: String::new(),
         }
     }
 
@@ -322,9 +416,13 @@ impl Client {
         let mut bytes = vec![0x80 | opcode];
         match payload.len() {
             n if n < 126 => bytes.push(0x80 | n as u8),
-            n => {
+            n if n < 65_536 => {
                 bytes.push(0x80 | 126);
                 bytes.extend_from_slice(&u16::try_from(n).unwrap().to_be_bytes());
+            }
+            n => {
+                bytes.push(0x80 | 127);
+                bytes.extend_from_slice(&(n as u64).to_be_bytes());
             }
         }
         bytes.extend_from_slice(&[0; 4]);
@@ -358,9 +456,14 @@ impl Client {
 
     /// The next thing the server says.
     pub(crate) fn next(&mut self) -> Event {
+        self.try_next().unwrap_or_else(|| panic!("nothing came"))
+    }
+
+    /// The same; nothing, if nothing comes within the socket's time-out.
+    pub(crate) fn try_next(&mut self) -> Option<Event> {
         loop {
             if !self.events.is_empty() {
-                return self.events.remove(0);
+                return Some(self.events.remove(0));
             }
             if let Some((opcode, payload)) = self.take_message() {
                 self.message(opcode, &payload);
@@ -368,15 +471,56 @@ impl Client {
             }
             let mut chunk = [0; 64 * 1024];
             match self.socket.read(&mut chunk) {
-                Ok(0) => return Event::Close(1006),
+                Ok(0) => return Some(Event::Close(1006)),
                 Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
-                    return Event::Close(1006);
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => panic!("nothing came: {error}"),
+                Err(error) => match error.kind() {
+                    std::io::ErrorKind::ConnectionReset => return Some(Event::Close(1006)),
+                    std::io::ErrorKind::Interrupted => {}
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => return None,
+                    _ => panic!("{error}"),
+                },
             }
         }
+    }
+
+    /// Another sender on the same socket, for a thread of its own. Whoever reads answers nothing meanwhile.
+    pub(crate) fn writer(&self) -> Client {
+        let mut writer = Client::new(self.socket.try_clone().unwrap());
+        writer.raw = self.raw;
+        writer
+    }
+
+    /// Reads until `wanted` finds what it looks for, with the means to acknowledge.
+    pub(crate) fn next_acking<T>(
+        &mut self,
+        channel: u32,
+        mut wanted: impl FnMut(&mut Client, &Event) -> Option<T>,
+    ) -> T {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let event = self.next();
+            if let Some(found) = wanted(self, &event) {
+                return found;
+            }
+            assert!(!matches!(event, Event::Close(_)), "closed: {event:?}");
+            assert!(Instant::now() < until, "waited in vain on channel {channel}");
+        }
+    }
+
+    pub(crate) fn until_pong(&mut self) {
+        self.until_pong_and(|_| {});
+    }
+
+    /// Reads until the answer to a ping, showing what comes before.
+    pub(crate) fn until_pong_and(&mut self, mut look: impl FnMut(&Event)) {
+        self.until("the pong", |event| {
+            look(event);
+            matches!(event, Event::Pong).then_some(())
+        });
+    }
+
+    pub(crate) fn until_close_reason(&mut self) -> (u16, String) {
+        (self.until_close(), self.close_reason.clone())
     }
 
     fn take_message(&mut self) -> Option<(u8, Vec<u8>)> {
@@ -393,7 +537,11 @@ impl Client {
 
     fn message(&mut self, opcode: u8, payload: &[u8]) {
         match opcode {
-            8 => self.events.push(Event::Close(u16::from_be_bytes([payload[0], payload[1]]))),
+            8 => {
+                self.close_reason = String::from_utf8_lossy(&payload[2..]).into_owned();
+                self.events.push(Event::Close(u16::from_be_bytes([payload[0], payload[1]])));
+            }
+            1 => panic!("a text message: {}", String::from_utf8_lossy(payload)),
             2 if self.raw => self.events.push(Event::Raw(payload.to_vec())),
             2 => {
                 for frame in frames(payload) {
@@ -434,6 +582,7 @@ impl Client {
                 self.frame(&Frame::new(FrameType::Pong, ChannelId(0), 0, frame.payload));
                 return;
             }
+            FrameType::Pong => Event::Pong,
             _ => return,
         };
         self.events.push(event);

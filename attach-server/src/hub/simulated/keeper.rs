@@ -97,7 +97,7 @@ fn take(frame: &Frame<'_>, program: Program, printed: u64, output: &mut Option<O
                 };
                 let payload = to_payload(&opened).unwrap();
                 stream::encode(&lap_wire::control::frame(channel, printed, &payload), out);
-                if output.is_none() {
+                if open.output && output.is_none() {
                     *output = Some(Output { channel, window: open.window.into(), acked: printed });
                     snapshot(channel, program.snapshot, printed, 0, out);
                 }

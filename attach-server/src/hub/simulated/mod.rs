@@ -7,20 +7,25 @@ mod keeper;
 mod net;
 mod snapshots;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use lap_platform::link::{Connect, ConnectError, Links};
 use lap_platform::model::SessionId;
-use lap_platform::sandbox::{KeeperStream, SandboxName};
+use lap_platform::sandbox::{Dialed, KeeperStream, SandboxName};
 use lap_wire::control::{Attention, ExitStatus, WireError};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 
-use super::connection::{Connection, Kind};
+use super::client_writer::{ClientWriter, Speaks};
+use super::connection::Connection;
+use super::core::Shared;
 use super::directory::{Directory, Location};
 use super::metrics::HubMetrics;
-use super::{Grant, Hub, SizePolicy};
+use super::{Grant, Hub};
 use client::Sight;
 use keeper::Program;
 use net::{Gauge, Net};
@@ -37,23 +42,24 @@ struct Sandboxes {
 }
 
 #[async_trait]
-impl Directory for Sandboxes {
-    async fn locate(&self, session: SessionId) -> Result<Location, WireError> {
-        Ok(Location {
-            sandbox: SandboxName(format!("s-{session}")),
-            program: "main".to_owned(),
-            size_policy: SizePolicy::Latest,
-            exclusive_input: false,
-        })
-    }
-
-    async fn connect(&self, _: &SandboxName) -> Result<KeeperStream, WireError> {
+impl Connect for Sandboxes {
+    async fn connect(&self, _: &SandboxName) -> Result<Dialed, ConnectError> {
         let (ours, theirs) = tokio::io::duplex(KEEPER_BUFFER);
         assert!(
             self.keepers.send(Box::new(theirs)).await.is_ok(),
             "keepers are made as long as the test goes on"
         );
-        Ok(Box::new(ours))
+        Ok(Dialed::Stream(Box::new(ours)))
+    }
+}
+
+/// A server without anything else.
+struct Nothing;
+
+#[async_trait]
+impl Directory for Nothing {
+    async fn locate(&self, session: SessionId) -> Result<Location, WireError> {
+        Ok(Location { sandbox: SandboxName(format!("s-{session}")), program: "main".to_owned() })
     }
 
     fn viewers(&self, _: SessionId, _: u32, _: u32) {}
@@ -64,7 +70,9 @@ impl Directory for Sandboxes {
 
     fn recording(&self, _: SessionId, _: bool) {}
 
-    fn exited(&self, _: SessionId, _: &ExitStatus) {}
+    async fn ended(&self, _: SessionId, _: &ExitStatus) {}
+
+    fn delivered(&self, _: SessionId) {}
 }
 
 /// Runs `test` beside a client that watches `channels` terminals, each with such a program, over such a link.
@@ -78,12 +86,16 @@ fn simulate<T>(net: Net, channels: usize, program: Program, test: impl AsyncFnOn
                 spawn_local(keeper::keeper(io, program));
             }
         });
-        let directory = Arc::new(Sandboxes { keepers });
-        let hub = Hub::new(directory, None, HubMetrics::default());
+        let sandboxes = Arc::new(Sandboxes { keepers });
+        let (_links, unstarted) = Links::new(sandboxes, Handle::current());
+        let (links, running) = unstarted.start();
+        spawn_local(running);
+        let shared = Shared { metrics: HubMetrics::default(), typed: Cell::new(None), max_viewers: channels };
+        let hub = Hub::new(Arc::new(Nothing), links, None, shared);
         let (server, client, gauge) = net::link(net);
         let grant = Grant { only_session: None, may_type: true };
-        let connection = Connection::new(1, Kind::Attach, grant, Rc::downgrade(&hub), Box::new(server));
-        spawn_local(connection.run(Vec::new()));
+        let writer = Rc::new(ClientWriter::new(1, Speaks::Attach, Box::new(server)));
+        spawn_local(Connection::new(writer, grant, hub).run(Vec::new()));
         let sight = Sight::default();
         let sessions = (0..channels).map(|_| SessionId::new().to_string()).collect();
         let watching = spawn_local(client::watch(client, sessions, sight.clone()));
