@@ -5,7 +5,8 @@ use lap_wire::control::{ClientMessage, ErrorCode, LeaseAction, ServerMessage, Si
 use lap_wire::frame::{Frame, FrameType, flags};
 use lap_wire::keeper::SizePolicy;
 
-use crate::world::{Client, Event, RAW_CAT, World, interact, view, wait_for};
+use crate::client::{Client, Event, interact, view};
+use crate::world::{RAW_CAT, World, wait_for};
 
 /// Reads until this viewer has been told of a size and of who is there, in whichever order.
 fn sees(client: &mut Client, cols: u16, who: impl Fn(&[Viewer]) -> bool) -> Vec<Viewer> {

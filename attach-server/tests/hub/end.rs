@@ -7,7 +7,8 @@ use lap_wire::ChannelId;
 use lap_wire::control::{ClientMessage, ServerMessage};
 use lap_wire::frame::{Frame, FrameType};
 
-use crate::world::{Event, World, interact, view, wait_for};
+use crate::client::{Event, interact, view};
+use crate::world::{World, wait_for};
 
 const LINES: u32 = 11_250;
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
 
 mod agreement;
+mod client;
 mod end;
 mod middle;
 mod people;

@@ -12,8 +12,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
+use crate::client::{Client, Event, interact, view};
 use crate::typist::Typist;
-use crate::world::{Client, Event, PATIENCE, RAW_CAT, World, interact, view, wait_for};
+use crate::world::{PATIENCE, RAW_CAT, World, wait_for};
 
 /// Fresh numbers, which the failure's message shows.
 fn fresh(range: std::ops::Range<u64>, n: usize) -> Vec<u64> {
@@ -440,7 +441,7 @@ fn who_was_away_while_the_way_broke_gets_every_byte() {
     let mut back = world.connect();
     let cuts = fresh(1..200_000, 10);
     world.wire.cut_after(cuts[0]);
-    back.open(1, crate::world::since(session, position));
+    back.open(1, crate::client::since(session, position));
     let (mut text, mut next, mut cut) = (Vec::new(), position.offset, 1);
     back.until("all of it", |e| {
         match e {

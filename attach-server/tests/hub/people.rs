@@ -6,7 +6,8 @@ use lap_wire::control::{ClientMessage, ErrorCode, LeaseAction, Open, ServerMessa
 use lap_wire::frame::{Frame, FrameType, flags};
 use lap_wire::keeper::SizePolicy;
 
-use crate::world::{Client, Event, RAW_CAT, World, interact, view, wait_for};
+use crate::client::{Client, Event, interact, view};
+use crate::world::{RAW_CAT, World, wait_for};
 
 fn presence(client: &mut Client, wanted: impl Fn(&[Viewer]) -> bool) -> Vec<Viewer> {
     client.until("presence", |e| match e {

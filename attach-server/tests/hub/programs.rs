@@ -3,7 +3,8 @@
 use lap_vt::{Limits, Terminal};
 use lap_wire::control::{ClientMessage, ServerMessage, Size};
 
-use crate::world::{Client, Event, World, interact, view, wait_for};
+use crate::client::{Client, Event, interact, view};
+use crate::world::{World, wait_for};
 
 fn exit_of(client: &mut Client, channel: u32) -> Option<i32> {
     client.until("the exit", |e| match e {

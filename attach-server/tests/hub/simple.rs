@@ -3,7 +3,8 @@
 use lap_attach_server::hub::Grant;
 use lap_wire::control::{ErrorCode, ServerMessage};
 
-use crate::world::{Event, RAW_CAT, World, interact, view, wait_for};
+use crate::client::{Event, interact, view};
+use crate::world::{RAW_CAT, World, wait_for};
 
 #[test]
 fn what_a_client_says_of_itself_is_never_typed_and_nothing_is_answered_to_it() {

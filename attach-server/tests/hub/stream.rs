@@ -5,7 +5,8 @@ use lap_wire::Epoch;
 use lap_wire::control::{How, ServerMessage, Size};
 use lap_wire::flow::Since;
 
-use crate::world::{Client, Event, World, interact, since, view};
+use crate::client::{Client, Event, interact, since, view};
+use crate::world::World;
 
 /// Prints numbered lines, then waits.
 fn counting(lines: u32) -> String {

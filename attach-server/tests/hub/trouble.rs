@@ -9,7 +9,8 @@ use lap_wire::frame::{Frame, FrameType};
 use lap_wire::limits::MAX_CHANNELS;
 use lap_wire::{ChannelId, PROTOCOL};
 
-use crate::world::{Event, RAW_CAT, World, interact, view};
+use crate::client::{Event, interact, view};
+use crate::world::{RAW_CAT, World};
 
 const ANYTHING: Grant = Grant { only_session: None, may_type: true };
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lap_wire::control::{ErrorCode, ServerMessage};
 use lap_wire::limits::{INPUT_WINDOW, MAX_PAYLOAD};
 
-use crate::world::{Client, Event};
+use crate::client::{Client, Event};
 
 /// When a program takes no more, it is tried again this much later.
 const RETRY: Duration = Duration::from_millis(250);

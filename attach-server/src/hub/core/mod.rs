@@ -6,7 +6,7 @@
 //! afterwards. No socket, task, lock or clock is known here, so all of it runs under test against a simulated keeper
 //! and simulated clients (`law`).
 //!
-//! - `terminal`: who looks at a terminal and what they may do; `viewer`: one of them.
+//! - `terminal`: who looks at a terminal and what they may do; `viewer`: one of them; `from_keeper`: what the keeper tells.
 //! - `flow`: how output reaches viewers; `snapshots`: what takes the place of output that is gone; `catch_up`: how
 //!   somebody who was away gets what was printed meanwhile.
 //! - `input`: how what is typed reaches the keeper, each byte once.
@@ -15,6 +15,7 @@
 mod catch_up;
 mod ending;
 mod flow;
+mod from_keeper;
 mod input;
 #[cfg(test)]
 mod law;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use lap_platform::sandbox::KeeperStream;
 use lap_wire::control::{ClientMessage, How, ServerMessage, Size, from_payload, to_payload};
 use lap_wire::frame::{Frame, FrameType, flags};
-use lap_wire::limits::MAX_PAYLOAD;
+use lap_wire::limits::{HEARTBEAT_MS, MAX_CHANNELS, MAX_MESSAGE, MAX_PAYLOAD};
 use lap_wire::stream::{self, StreamDecoder};
-use lap_wire::{ChannelId, Epoch};
+use lap_wire::{ChannelId, Epoch, PROTOCOL};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
 
@@ -82,7 +82,22 @@ fn take(frame: &Frame<'_>, program: Program, printed: u64, output: &mut Option<O
             let end = frame.offset + frame.payload.len() as u64;
             stream::encode(&Frame::new(FrameType::InputAck, channel, end, &[]), out);
         }
+        FrameType::Ping => {
+            stream::encode(&Frame::new(FrameType::Pong, channel, frame.offset, frame.payload), out);
+        }
         FrameType::Control => match from_payload::<ClientMessage>(frame.payload).unwrap() {
+            ClientMessage::Hello { .. } => {
+                let welcome = ServerMessage::Welcome {
+                    version: PROTOCOL.to_owned(),
+                    server: "a model of a keeper".to_owned(),
+                    instance: Epoch(1),
+                    heartbeat_ms: HEARTBEAT_MS,
+                    max_message: MAX_MESSAGE as u32,
+                    max_channels: MAX_CHANNELS as u32,
+                };
+                let payload = to_payload(&welcome).unwrap();
+                stream::encode(&lap_wire::control::frame(channel, 0, &payload), out);
+            }
             ClientMessage::Open(open) => {
                 let opened = ServerMessage::Opened {
                     epoch: Epoch(1),
