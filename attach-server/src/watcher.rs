@@ -27,7 +27,7 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// Runs until the server stops.
     pub(crate) async fn run(self) {
-        let mut observer = Observer::default();
+        let mut observer = Observer::new(jiff::Timestamp::now());
         loop {
             if let Err(error) = self.follow(&mut observer).await {
                 tracing::error!(

@@ -1,5 +1,6 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
+use jiff::Timestamp;
 use lap_platform::model::{Change, Phase, Resource, Session, SessionId, SessionStatus};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -55,32 +56,53 @@ impl SessionMetrics {
     }
 }
 
-/// Turns the change feed into counts: a session's bring-up and its end are counted when the feed tells of them, once.
-#[derive(Default)]
+/// The ends that were counted last, of so many sessions: what changes on one of them afterwards is not another end.
+const COUNTED_ENDS: usize = 1024;
+
+/// Turns the change feed into counts: a session's bring-up and its end are counted once, when the feed first tells of
+/// them. The feed tells how a session is now, not each state it passed through, so what counts are the times at which
+/// it came up and ended.
 pub(crate) struct Observer {
-    live: HashMap<SessionId, SessionStatus>,
+    /// What came before was counted by whoever served then.
+    since: Timestamp,
+    /// When each session that lives came up.
+    up: HashMap<SessionId, Timestamp>,
+    ends: VecDeque<(SessionId, Timestamp)>,
 }
 
 impl Observer {
+    pub(crate) fn new(since: Timestamp) -> Observer {
+        Observer { since, up: HashMap::new(), ends: VecDeque::new() }
+    }
+
     /// Takes in one change.
     pub(crate) fn observe(&mut self, change: &Change, metrics: &SessionMetrics) {
         let Resource::Session(session) = &change.resource else { return };
-        let before = if session.status.is_live() {
-            self.live.insert(session.id, session.status)
-        } else {
-            self.live.remove(&session.id)
-        };
-        match (before, session.status) {
-            (Some(SessionStatus::Creating), SessionStatus::Ready) => came_up(session, metrics),
-            (Some(_), SessionStatus::Failed) => {
-                metrics.spawns.get_or_create(&SpawnLabels { path: "cold", result: "failed" }).inc();
-            }
-            (Some(_), SessionStatus::Dead) => {
-                let reason = death_reason(session.failure_reason.as_deref());
-                metrics.deaths.get_or_create(&DeathLabels { reason }).inc();
-            }
-            _ => {}
+        let counts = |at: Option<Timestamp>| at.filter(|at| *at >= self.since);
+        let (up, end) = (counts(session.ready_at), counts(session.stopped_at));
+        if end.is_some_and(|at| self.ends.contains(&(session.id, at))) {
+            return;
         }
+        if let Some(at) = up
+            && self.up.insert(session.id, at) != Some(at)
+        {
+            came_up(session, metrics);
+        }
+        if let Some(at) = end {
+            self.up.remove(&session.id);
+            self.ends.truncate(COUNTED_ENDS - 1);
+            self.ends.push_front((session.id, at));
+            ended(session, metrics);
+        }
+    }
+}
+
+fn ended(session: &Session, metrics: &SessionMetrics) {
+    if session.status == SessionStatus::Failed {
+        metrics.spawns.get_or_create(&SpawnLabels { path: "cold", result: "failed" }).inc();
+    } else {
+        let reason = death_reason(session.failure_reason.as_deref());
+        metrics.deaths.get_or_create(&DeathLabels { reason }).inc();
     }
 }
 

@@ -25,7 +25,12 @@ struct Part {
 /// the whole, see [`share`].
 pub(super) fn make_room(config: &RecordingConfig, is_live: impl Fn(SessionId) -> bool) -> io::Result<()> {
     let mut parts = Vec::new();
-    for entry in fs::read_dir(&config.directory)?.flatten() {
+    let entries = match fs::read_dir(&config.directory) {
+        // Nothing has been recorded yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries.flatten() {
         let name = entry.file_name();
         // What is not one of ours is not ours to remove.
         let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".cast")) else { continue };
