@@ -4,11 +4,12 @@
 
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 /// How often the folders are looked at again because they changed while they were looked at.
 const ATTEMPTS: usize = 8;
@@ -39,9 +40,15 @@ impl PathWatch {
 
     /// Takes what was reported, and watches what `path` depends on now. The path is to be looked at afterwards.
     pub(crate) fn look(&mut self, path: &Path) {
-        // What it was does not matter: any of it means to look.
-        let mut reports = [0; 4096];
-        while rustix::io::read(&self.inotify, &mut reports).is_ok_and(|n| n > 0) {}
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reports = inotify::Reader::new(&self.inotify, &mut buffer);
+        while let Ok(report) = reports.next() {
+            // A watch ends with its folder. A new one of that name may have got the old one's number: it is not watched.
+            let ended = report.events().contains(ReadFlags::IGNORED) && self.watches.contains(&report.wd());
+            if ended || report.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                self.watched.clear();
+            }
+        }
         self.aim(path);
     }
 
