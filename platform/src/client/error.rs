@@ -22,6 +22,30 @@ pub enum ClientError {
         /// What the connection said.
         reason: String,
     },
+    /// The connection broke while request or answer were on their way.
+    #[error("the connection to {url} broke: {reason}")]
+    Broken {
+        /// The server's address.
+        url: String,
+        /// What the connection said.
+        reason: String,
+    },
+    /// Something answers there, but who it is cannot be made sure of.
+    #[error("no safe connection to {url}: {reason}")]
+    Untrusted {
+        /// The server's address.
+        url: String,
+        /// What is wrong with its certificate or its way of speaking, as words that go on the sentence.
+        reason: String,
+    },
+    /// Something that stands before the server answered in its place: a proxy, a load balancer, a login page.
+    #[error("not lap's server but something before it answers at {url}: {reason}")]
+    Between {
+        /// The server's address.
+        url: String,
+        /// What it said.
+        reason: String,
+    },
     /// Connected, but the answer did not come in time.
     #[error("the server at {url} did not answer within {} s", after.as_secs())]
     TimedOut {
@@ -56,7 +80,14 @@ impl ClientError {
     /// Whether the server could not be talked to at all: it may be down, starting, or elsewhere.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, ClientError::Unreachable { .. } | ClientError::TimedOut { .. })
+        matches!(
+            self,
+            ClientError::Unreachable { .. }
+                | ClientError::Broken { .. }
+                | ClientError::Untrusted { .. }
+                | ClientError::Between { .. }
+                | ClientError::TimedOut { .. }
+        )
     }
 
     /// Whether what was asked for does not exist.

@@ -6,6 +6,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, Response};
 use tokio::time::Instant;
 
+use super::answer;
 use super::error::ClientError;
 use super::rest::{ANSWER_TIMEOUT, Client};
 use super::sse::SseParser;
@@ -43,7 +44,12 @@ type Connecting = Pin<Box<dyn Future<Output = Result<Response, ClientError>> + S
 enum State {
     Waiting(Instant),
     Connecting(Connecting),
-    Open { response: Box<Response>, parser: SseParser },
+    /// `heard`: when it last brought something.
+    Open {
+        response: Box<Response>,
+        parser: SseParser,
+        heard: Instant,
+    },
 }
 
 /// The change feed of a server. It connects, resumes after the last change it has handed out, and goes on for ever;
@@ -87,12 +93,13 @@ impl Feed {
                 State::Connecting(connecting) => match connecting.await {
                     Ok(response) => {
                         self.failures = 0;
-                        self.state = State::Open { response: Box::new(response), parser: SseParser::new() };
+                        let (response, parser) = (Box::new(response), SseParser::new());
+                        self.state = State::Open { response, parser, heard: Instant::now() };
                         return FeedEvent::Connected { resumed: self.last.is_some() };
                     }
                     Err(error) => return self.lost(error),
                 },
-                State::Open { response, parser } => {
+                State::Open { response, parser, heard } => {
                     if let Some(event) = parser.next_event() {
                         match serde_json::from_str::<Change>(&event.data) {
                             Ok(change) => return self.handed_out(change),
@@ -106,20 +113,22 @@ impl Feed {
                     if let Some(id) = parser.last_id().and_then(|id| id.parse().ok()) {
                         self.last = Some(id);
                     }
-                    let fault = match response.chunk().await {
-                        Ok(Some(bytes)) => match parser.push(&bytes) {
-                            Ok(()) => continue,
+                    let silence = self.client.stream_silence();
+                    let fault = match tokio::time::timeout_at(*heard + silence, response.chunk()).await {
+                        Ok(Ok(Some(bytes))) => match parser.push(&bytes) {
+                            Ok(()) => {
+                                *heard = Instant::now();
+                                continue;
+                            }
                             Err(_) => self.client.malformed(String::from("an event is too large")),
                         },
-                        Ok(None) => ClientError::Unreachable {
+                        Ok(Ok(None)) => ClientError::Unreachable {
                             url: self.client.base().to_owned(),
                             reason: String::from("the server closed the connection"),
                         },
-                        Err(error) if error.is_timeout() => {
-                            self.client.transport(&error, self.client.stream_silence())
-                        }
-                        // What else it says of a body without its end is of no use to a person.
-                        Err(_) => ClientError::Unreachable {
+                        Err(_) => self.client.timed_out(silence),
+                        // What it says of a body without its end is of no use to a person.
+                        Ok(Err(_)) => ClientError::Unreachable {
                             url: self.client.base().to_owned(),
                             reason: String::from("the connection broke"),
                         },
@@ -164,11 +173,15 @@ async fn connect(client: Client, after: Option<u64>) -> Result<Response, ClientE
     // No time-out over the whole: the stream has no end. Its head, though, comes at once or not at all.
     let response = match tokio::time::timeout(ANSWER_TIMEOUT, request.send()).await {
         Ok(sent) => sent.map_err(|error| client.transport(&error, ANSWER_TIMEOUT))?,
-        Err(_) => return Err(ClientError::TimedOut { url: client.base().to_owned(), after: ANSWER_TIMEOUT }),
+        Err(_) => return Err(client.timed_out(ANSWER_TIMEOUT)),
     };
     if !response.status().is_success() {
         client.accept(response, ANSWER_TIMEOUT).await?;
         return Err(client.malformed(String::from("it has no change feed")));
+    }
+    if answer::is_page(response.headers()) {
+        let reason = answer::describe(response.status(), response.headers());
+        return Err(ClientError::Between { url: client.base().to_owned(), reason });
     }
     let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("text/event-stream") {
@@ -305,7 +318,7 @@ mod tests {
             stream
         };
         let (_stream, event) = tokio::join!(server, feed.next());
-        assert!(matches!(event, FeedEvent::Lost { reason: ClientError::Malformed { .. }, .. }), "{event:?}");
+        assert!(matches!(event, FeedEvent::Lost { reason: ClientError::Between { .. }, .. }), "{event:?}");
     }
 
     #[test]

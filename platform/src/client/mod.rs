@@ -4,6 +4,8 @@
 //! it reconnects and resumes by itself, so that a list once read stays right without being read again. [`attach`] is
 //! the terminals.
 
+mod address;
+mod answer;
 pub mod attach;
 mod error;
 mod events;

@@ -2,19 +2,26 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Method, Request, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::error::{ApiError, ClientError};
+use super::address;
+use super::answer;
+use super::error::ClientError;
 
 /// A connection that is not there by then will not come.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An answer that is not there by then: the API's slowest plain answer (diagnose) takes 5 s, a stop 10 s and some.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// A stream that is silent this long is dead: the feed's heartbeat comes every 15 s.
-const STREAM_SILENCE: Duration = Duration::from_secs(45);
+/// A stream that is silent this long is dead: the feed's heartbeat comes every 8 s.
+const STREAM_SILENCE: Duration = Duration::from_secs(20);
+/// Bytes of a request that are sent in a second over the slowest line that is waited for.
+const SLOWEST_LINE: u64 = 4 * 1024;
+/// Times a question is asked again when its connection breaks: a connection that was kept may have been closed by the
+/// other end just when it was used, and so may the next one.
+const ASKED_AGAIN: u32 = 2;
 /// The heartbeat that is asked of a server on this machine: the kernel tells when it dies, and nobody idle is woken.
 const LOCAL_HEARTBEAT: Duration = Duration::from_secs(300);
 /// The largest answer taken in: a page of 200 rows is below 1 MiB; a recording is the largest there is.
@@ -60,7 +67,7 @@ impl Client {
 
     fn make(base: &str, key: Option<&str>, same_machine: bool) -> Result<Client, ClientError> {
         install_tls_provider();
-        let base = parse_base(base)?;
+        let base = address::parse(base)?;
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
             let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| {
@@ -73,11 +80,10 @@ impl Client {
             .user_agent(concat!("lap/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(stream_silence(same_machine))
             .tcp_nodelay(true)
             // A redirect would hand the key to another host.
             .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(&base) {
+        if address::is_loopback(&base) {
             // A proxy from the environment would look for this address on its own machine.
             builder = builder.no_proxy();
         }
@@ -164,39 +170,62 @@ impl Client {
     }
 
     async fn bytes(&self, request: RequestBuilder, within: Duration) -> Result<Vec<u8>, ClientError> {
-        let sent = request.timeout(within).send().await;
-        let response = sent.map_err(|error| self.transport(&error, within))?;
+        let request = request.build().map_err(|error| self.transport(&error, within))?;
+        // What changes something is sent once: whether it has been done is not known when the connection breaks.
+        let mut again = if request.method() == Method::GET { ASKED_AGAIN } else { 0 };
+        loop {
+            let attempt = match request.try_clone() {
+                Some(attempt) => attempt,
+                None => return Err(invalid("the request", String::from("it cannot be sent"))),
+            };
+            let error = match self.attempt(attempt, within).await {
+                Err(error @ ClientError::Broken { .. }) if again > 0 => error,
+                done => return done,
+            };
+            tracing::debug!(%error, "asking again");
+            again -= 1;
+        }
+    }
+
+    async fn attempt(&self, request: Request, within: Duration) -> Result<Vec<u8>, ClientError> {
+        let size = request.body().and_then(reqwest::Body::as_bytes).map_or(0, <[u8]>::len);
+        let patience = within + Duration::from_secs(size as u64 / SLOWEST_LINE);
+        let response = match tokio::time::timeout(patience, self.inner.http.execute(request)).await {
+            Ok(sent) => sent.map_err(|error| self.transport(&error, within))?,
+            Err(_) => return Err(self.timed_out(patience)),
+        };
         self.accept(response, within).await
     }
 
-    /// The whole body of a success; the error of anything else.
+    /// The whole body of a success; the error of anything else. `within` bounds each silence, not the whole: over a slow
+    /// line a long answer takes as long as it takes.
     pub(super) async fn accept(
         &self,
         mut response: Response,
         within: Duration,
     ) -> Result<Vec<u8>, ClientError> {
-        let status = response.status();
         let retry_after = retry_after(&response);
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.transport(&error, within))? {
+        loop {
+            let chunk = match tokio::time::timeout(within, response.chunk()).await {
+                Ok(read) => read.map_err(|error| self.transport(&error, within))?,
+                Err(_) => return Err(self.timed_out(within)),
+            };
+            let Some(chunk) = chunk else { break };
             if body.len() + chunk.len() > MAX_ANSWER {
                 return Err(self.malformed(format!("it is over {} MiB", MAX_ANSWER >> 20)));
             }
             body.extend_from_slice(&chunk);
         }
-        if status.is_success() {
-            return Ok(body);
-        }
-        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
-            return Err(self.malformed(format!("it redirects elsewhere ({status})")));
-        }
-        Err(ApiError::from_body(status.as_u16(), &body, retry_after).into())
+        answer::judge(self.base(), response.status(), response.headers(), body, retry_after)
     }
 
     /// What a failure below HTTP means.
     pub(super) fn transport(&self, error: &reqwest::Error, within: Duration) -> ClientError {
         let url = self.base().to_owned();
-        if error.is_connect() {
+        if let Some(reason) = answer::mistrust(error) {
+            ClientError::Untrusted { url, reason }
+        } else if error.is_connect() {
             ClientError::Unreachable { url, reason: reason_of(error) }
         } else if error.is_timeout() {
             ClientError::TimedOut { url, after: within }
@@ -204,8 +233,12 @@ impl Client {
             ClientError::Malformed { url, reason: reason_of(error) }
         } else {
             // The connection broke while request or answer were on their way.
-            ClientError::Unreachable { url, reason: reason_of(error) }
+            ClientError::Broken { url, reason: reason_of(error) }
         }
+    }
+
+    pub(super) fn timed_out(&self, after: Duration) -> ClientError {
+        ClientError::TimedOut { url: self.base().to_owned(), after }
     }
 
     pub(super) fn malformed(&self, reason: String) -> ClientError {
@@ -234,24 +267,8 @@ fn stream_silence(same_machine: bool) -> Duration {
     if same_machine { LOCAL_HEARTBEAT * 3 } else { STREAM_SILENCE }
 }
 
-fn parse_base(base: &str) -> Result<Url, ClientError> {
-    let url = Url::parse(base.trim()).map_err(|error| invalid("the address", format!("{base}: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(invalid("the address", format!("{base} does not begin with http:// or https://")));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid("the address", String::from("a name or password in it is not used; give a key")));
-    }
-    Ok(url)
-}
-
-fn invalid(what: &'static str, reason: String) -> ClientError {
+pub(super) fn invalid(what: &'static str, reason: String) -> ClientError {
     ClientError::Invalid { what, reason }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {
@@ -282,11 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_with_words() {
-        for bad in ["", "127.0.0.1:4180", "ftp://example.org", "http://me:secret@example.org"] {
-            let error = Client::new(bad, None).unwrap_err();
-            assert!(matches!(error, ClientError::Invalid { what: "the address", .. }), "{bad}: {error}");
-        }
+    fn a_key_that_no_header_carries_is_refused_with_words() {
         let error = Client::new("http://example.org", Some("line\nbreak")).unwrap_err();
         assert!(matches!(error, ClientError::Invalid { what: "the key", .. }), "{error}");
     }

@@ -85,7 +85,11 @@ impl fmt::Display for Fault {
 
 impl From<ClientError> for Fault {
     fn from(error: ClientError) -> Fault {
-        let (exit, hint) = if error.is_unreachable() {
+        let (exit, hint) = if matches!(error, ClientError::Between { .. }) {
+            (Exit::Unreachable, Some("`curl -i` of this address shows the whole answer"))
+        } else if matches!(error, ClientError::Untrusted { .. } | ClientError::Broken { .. }) {
+            (Exit::Unreachable, None)
+        } else if error.is_unreachable() {
             (
                 Exit::Unreachable,
                 Some("is it running? `lap context ls` shows the servers known, `lap doctor` looks closer"),

@@ -206,9 +206,10 @@ fn failed(model: &mut Model, label: &str, of_form: bool, error: &ClientError) {
 /// Why the connection is gone, without the address: the header has it.
 fn brief(error: &ClientError) -> String {
     match error {
-        ClientError::Unreachable { reason, .. } => {
+        ClientError::Unreachable { reason, .. } | ClientError::Broken { reason, .. } => {
             reason.split(" (os error").next().unwrap_or(reason).to_lowercase()
         }
+        ClientError::Between { reason, .. } | ClientError::Untrusted { reason, .. } => reason.clone(),
         ClientError::TimedOut { .. } => String::from("the server does not answer"),
         other => other.to_string(),
     }
