@@ -49,7 +49,7 @@ pub(super) fn is_page(headers: &HeaderMap) -> bool {
 
 /// What answered, what it said, and what that means.
 pub(super) fn describe(status: StatusCode, headers: &HeaderMap) -> String {
-    let who = words(headers, &SERVER).map_or_else(|| String::from("it"), |name| name);
+    let who = words(headers, &SERVER).unwrap_or_else(|| String::from("it"));
     let what = if is_page(headers) { "a web page" } else { "an answer" };
     let means = match status.as_u16() {
         200..=299 => "it may be a login page, or another program's port",

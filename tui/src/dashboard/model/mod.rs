@@ -4,6 +4,7 @@ mod filter;
 mod form;
 mod layer;
 mod list;
+mod reading;
 mod sort;
 mod toast;
 
@@ -19,6 +20,7 @@ pub use layer::{
     Confirm, DiagnosisState, DiagnosisView, Ending, Help, Layer, Need, Palette, PaletteItem, Target,
 };
 pub use list::List;
+pub use reading::Reading;
 pub use sort::{AgentSort, SessionSort};
 pub use toast::{Toast, ToastKind, Toasts};
 
@@ -107,6 +109,8 @@ pub struct Model {
     pub link: Link,
     /// Whether the lists have been read.
     pub loaded: bool,
+    /// When they are read again by themselves.
+    pub reading: Reading,
     /// All agents.
     pub agents: BTreeMap<AgentId, AgentRow>,
     /// All sessions.
@@ -163,6 +167,7 @@ impl Model {
             address: address.to_owned(),
             link: Link::Connecting,
             loaded: false,
+            reading: Reading::new(now),
             agents: BTreeMap::new(),
             sessions: BTreeMap::new(),
             harnesses: Vec::new(),

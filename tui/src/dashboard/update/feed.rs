@@ -15,6 +15,7 @@ pub(super) fn feed(model: &mut Model, event: FeedEvent) -> Vec<Effect> {
         FeedEvent::Connected { resumed } => {
             let was_lost = matches!(model.link, Link::Lost { .. });
             model.link = Link::Connected;
+            model.reading.feed_is_there();
             if was_lost {
                 model.toasts.retract(super::NOT_CONNECTED);
                 if !model.toasts.iter().any(|toast| toast.text == super::SERVER_STARTED) {
@@ -29,6 +30,7 @@ pub(super) fn feed(model: &mut Model, event: FeedEvent) -> Vec<Effect> {
             let wait = SignedDuration::try_from(retry_in).unwrap_or(SignedDuration::ZERO);
             let retry_at = model.now.saturating_add(wait).unwrap_or(model.now);
             model.link = Link::Lost { reason: brief(&reason), retry_at };
+            model.reading.feed_is_gone(model.now);
             Vec::new()
         }
     }
@@ -100,6 +102,7 @@ pub(super) fn loaded(model: &mut Model, result: Result<Lists, ClientError>) -> V
                 model.harnesses = lists.harnesses;
             }
             model.loaded = true;
+            model.reading.succeeded(model.link == Link::Connected, model.now);
             match model.awaited.and_then(|awaited| model.sessions.get(&awaited.session)) {
                 Some(session) => {
                     let (id, status) = (session.id, session.status);
@@ -109,7 +112,11 @@ pub(super) fn loaded(model: &mut Model, result: Result<Lists, ClientError>) -> V
             }
         }
         Err(error) => {
-            model.toasts.push(ToastKind::Error, sentence(&error), model.now);
+            // While the connection is lost the banner says so.
+            if !matches!(model.link, Link::Lost { .. }) && model.reading.fault().is_none() {
+                model.toasts.push(ToastKind::Error, sentence(&error), model.now);
+            }
+            model.reading.failed(brief(&error), model.now);
             Vec::new()
         }
     }

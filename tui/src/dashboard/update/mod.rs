@@ -75,7 +75,7 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::RestartPane(session) => browse::restart(model, session),
         Event::Tick => {
             model.toasts.expire(model.now);
-            Vec::new()
+            if model.reading.take_due(model.now) { vec![Effect::Load] } else { Vec::new() }
         }
     }
 }
@@ -100,6 +100,7 @@ fn place(model: &Model) -> Place {
 /// Whether requests can be sent; says why not if they cannot.
 fn connected(model: &mut Model) -> bool {
     let why = match model.link {
+        Link::Lost { .. } | Link::Connecting if model.reading.is_without_feed() => return true,
         Link::Lost { .. } => NOT_CONNECTED,
         _ if !model.loaded => "Still reading what there is.",
         _ => return true,
@@ -115,7 +116,9 @@ mod tests {
     use lap_platform::model::SessionStatus;
 
     use super::*;
-    use crate::dashboard::event::Reply;
+    use lap_platform::client::ClientError;
+
+    use crate::dashboard::event::{Lists, Reply};
     use crate::dashboard::view::testing::{lost, press, sample, select};
 
     #[test]
@@ -147,5 +150,48 @@ mod tests {
             let told: Vec<_> = model.toasts.iter().map(|toast| toast.text.as_str()).collect();
             assert_eq!(told, [SERVER_STARTED]);
         }
+    }
+
+    fn between() -> ClientError {
+        ClientError::Between { url: "http://x".into(), reason: "nginx gave a web page with 502".into() }
+    }
+
+    fn pass(model: &mut Model, seconds: i64) -> Vec<Effect> {
+        model.now = model.now.saturating_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+        update(model, Event::Tick)
+    }
+
+    #[test]
+    fn a_first_read_that_fails_is_told_and_asked_for_again_until_it_succeeds() {
+        let mut model = sample();
+        model.loaded = false;
+        model.toasts.clear();
+        for attempt in 0..6 {
+            assert_eq!(update(&mut model, Event::Loaded(Box::new(Err(between())))), []);
+            assert!(model.toasts.iter().count() <= 1, "told once");
+            assert!(model.reading.fault().unwrap().contains("502"));
+            let due = next_wake(&model, 20).unwrap();
+            assert!(due <= model.reading.due().unwrap());
+            assert_eq!(pass(&mut model, 15), [Effect::Load], "attempt {attempt}");
+            assert_eq!(pass(&mut model, 15), [], "one at a time");
+        }
+        update(&mut model, Event::Loaded(Box::new(Ok(Lists::default()))));
+        assert!(model.loaded && model.reading.fault().is_none());
+        assert_eq!(pass(&mut model, 60), []);
+    }
+
+    #[test]
+    fn a_feed_that_brings_nothing_is_replaced_by_asking_and_everything_can_be_done() {
+        let mut model = sample();
+        let after = std::time::Duration::from_secs(20);
+        let reason = ClientError::TimedOut { url: "http://x".into(), after };
+        update(&mut model, Event::Feed(FeedEvent::Lost { reason, retry_in: after }));
+        assert!(!connected(&mut model));
+        assert_eq!(pass(&mut model, 3), [Effect::Load]);
+        update(&mut model, Event::Loaded(Box::new(Ok(Lists::default()))));
+        assert!(connected(&mut model), "the server answers");
+        assert_eq!(pass(&mut model, 10), [Effect::Load]);
+        update(&mut model, Event::Loaded(Box::new(Err(between()))));
+        assert!(!connected(&mut model));
     }
 }

@@ -57,7 +57,7 @@ pub fn next_wake(model: &Model, rows: usize) -> Option<Timestamp> {
         task.since.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
     });
     let ages = ages(model, rows).map(whole_minute);
-    toasts.into_iter().chain(link).chain(tasks).chain(ages).min()
+    toasts.into_iter().chain(model.reading.due()).chain(link).chain(tasks).chain(ages).min()
 }
 
 /// The next whole minute from there. Ages are brought up to date all together, once a minute at most, rather than each

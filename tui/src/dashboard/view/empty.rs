@@ -42,7 +42,12 @@ fn waiting(model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> bool {
     if model.loaded && known {
         return false;
     }
+    let fault = model
+        .reading
+        .fault()
+        .map(|why| format!("The lists cannot be read: {why}. They are asked for again."));
     let text = match model.link {
+        Link::Connected | Link::Connecting if fault.is_some() => fault.as_deref().unwrap_or_default(),
         Link::Connecting => "Connecting…",
         Link::Connected => "Reading…",
         Link::Lost { .. } => "Waiting for the server.",

@@ -23,6 +23,8 @@ fn first_line(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     let counts = model.counts();
     let (mark, style, word) = match model.link {
         Link::Connected if model.loaded => ("●", theme.ok, "connected"),
+        _ if model.reading.is_without_feed() => ("◐", theme.busy, "asking every 10 s"),
+        Link::Connected if model.reading.fault().is_some() => ("✗", theme.error, "cannot read"),
         Link::Connected => ("◌", theme.busy, "reading"),
         Link::Connecting => ("◌", theme.busy, "connecting"),
         Link::Lost { .. } => ("✗", theme.error, "not connected"),
@@ -119,6 +121,7 @@ pub(super) fn draw_banner(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         (_, None) => String::from(" Connecting… "),
     };
     let hint = format!("{key} ");
+    let what = if model.reading.is_without_feed() { "No live changes" } else { "Not connected" };
     let right = [(when.as_str(), theme.text), (hint.as_str(), theme.key), ("now ", theme.dim)];
     let taken: u16 = right.iter().map(|(text, _)| width(text)).sum();
     let left = Rect { width: area.width.saturating_sub(taken), ..area };
@@ -133,7 +136,7 @@ pub(super) fn draw_banner(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         left,
         0,
         0,
-        &[(" ✗ ", theme.error), ("Not connected", theme.attention), (": ", theme.text), (reason, theme.text)],
+        &[(" ✗ ", theme.error), (what, theme.attention), (": ", theme.text), (reason, theme.text)],
     );
     canvas.right(area, 0, &right);
     canvas.shown.hit(area, Hit::Hint(Action::Reconnect));
