@@ -1,5 +1,4 @@
 //! The `lap` program as a person and a script use it: the real binary, its own server, real sandboxes.
-
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod cli_support;
