@@ -1,6 +1,6 @@
 use super::StoreError;
 use super::agents::{Agents, SELECT, agent_row};
-use super::cursor::{Cursor, Key, beyond, containing, page_limit};
+use super::cursor::{Cursor, Key, List, beyond, containing, page_limit};
 use super::sql::Sql;
 use crate::model::{AgentRow, AgentsSort, Order, Page};
 
@@ -32,8 +32,11 @@ impl Agents<'_> {
     /// [`StoreError::Invalid`] for a cursor of another list.
     pub async fn list(&self, query: &AgentsQuery) -> Result<Page<AgentRow>, StoreError> {
         let limit = page_limit(query.limit);
-        let cursor =
-            query.cursor.as_deref().map(|text| Cursor::decode(text, query.sort, query.order)).transpose()?;
+        let cursor = query
+            .cursor
+            .as_deref()
+            .map(|text| Cursor::decode(text, list(query), query.sort, query.order))
+            .transpose()?;
         let offset = if cursor.is_some() { 0 } else { query.offset };
         let mut tx = self.store.read().await?;
         let total = filtered(Sql::new("SELECT COUNT(*) AS total FROM agents"), query);
@@ -73,6 +76,11 @@ fn filtered(sql: Sql, query: &AgentsQuery) -> Sql {
     sql
 }
 
+fn list(query: &AgentsQuery) -> List {
+    let search = query.search.as_deref().filter(|search| !search.is_empty());
+    List::of("agents", &[search, query.harness_id.as_deref(), query.name.as_deref()])
+}
+
 fn column(sort: AgentsSort) -> &'static str {
     match sort {
         AgentsSort::CreatedAt => "agents.created_at",
@@ -103,5 +111,5 @@ fn after(last: &AgentRow, query: &AgentsQuery) -> Cursor {
         AgentsSort::HarnessId => Key::Text(agent.harness_id.clone()),
         AgentsSort::Sessions => Key::Whole(i64::try_from(last.session_count).unwrap_or(i64::MAX)),
     };
-    Cursor { sort: query.sort, order: query.order, key, id: agent.id.to_string() }
+    Cursor { list: list(query), sort: query.sort, order: query.order, key, id: agent.id.to_string() }
 }

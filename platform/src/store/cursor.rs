@@ -14,6 +14,9 @@ const MAX_CURSOR: usize = 2_048;
 /// A place in a sorted list: the sort key and the id of the last row that was given. Opaque to clients.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Cursor {
+    /// The list: which rows, by which filters.
+    #[serde(rename = "l")]
+    pub(super) list: List,
     #[serde(rename = "s")]
     pub(super) sort: AgentsSort,
     #[serde(rename = "o")]
@@ -22,6 +25,30 @@ pub(super) struct Cursor {
     pub(super) key: Key,
     #[serde(rename = "i")]
     pub(super) id: String,
+}
+
+/// Which list a cursor is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct List(u64);
+
+impl List {
+    /// The list of `kind` with these filters, each by its place.
+    pub(super) fn of(kind: &str, filters: &[Option<&str>]) -> List {
+        // FNV-1a: the same in every version of the program, and nothing hangs on its being hard to guess.
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut take = |bytes: &[u8]| {
+            for byte in bytes {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        };
+        take(kind.as_bytes());
+        for filter in filters {
+            // No text has these bytes: what is absent is not what is empty, and no filter runs into the next.
+            take(if filter.is_some() { &[0xff] } else { &[0xfe] });
+            take(filter.unwrap_or_default().as_bytes());
+        }
+        List(hash)
+    }
 }
 
 /// The value a list is sorted by.
@@ -47,7 +74,12 @@ impl Cursor {
     }
 
     /// The cursor of a list in this order; one of another list is refused.
-    pub(super) fn decode(text: &str, sort: AgentsSort, order: Order) -> Result<Cursor, StoreError> {
+    pub(super) fn decode(
+        text: &str,
+        list: List,
+        sort: AgentsSort,
+        order: Order,
+    ) -> Result<Cursor, StoreError> {
         let refused = || {
             StoreError::Invalid(
                 "cursor is not one of this list: leave it out to begin at the first page".to_owned(),
@@ -60,7 +92,8 @@ impl Cursor {
         let cursor: Cursor = serde_json::from_slice(&bytes).map_err(|_| refused())?;
         let numeric = matches!(sort, AgentsSort::CreatedAt | AgentsSort::Sessions);
         let fits = matches!(cursor.key, Key::Whole(_)) == numeric;
-        if cursor.sort != sort || cursor.order != order || !fits { Err(refused()) } else { Ok(cursor) }
+        let same = cursor.list == list && cursor.sort == sort && cursor.order == order;
+        if same && fits { Ok(cursor) } else { Err(refused()) }
     }
 }
 

@@ -1,4 +1,4 @@
-use super::cursor::{Cursor, Key, beyond, containing, page_limit};
+use super::cursor::{Cursor, Key, List, beyond, containing, page_limit};
 use super::sql::Sql;
 use super::{SessionRecord, Sessions, StoreError};
 use crate::model::{AgentId, AgentsSort, Order, Page, SessionStatus};
@@ -30,8 +30,11 @@ impl Sessions<'_> {
     pub async fn list(&self, query: &SessionsQuery) -> Result<Page<SessionRecord>, StoreError> {
         let limit = page_limit(query.limit);
         let by_time = AgentsSort::CreatedAt;
-        let cursor =
-            query.cursor.as_deref().map(|text| Cursor::decode(text, by_time, query.order)).transpose()?;
+        let cursor = query
+            .cursor
+            .as_deref()
+            .map(|text| Cursor::decode(text, list(query), by_time, query.order))
+            .transpose()?;
         let offset = if cursor.is_some() { 0 } else { query.offset };
         let mut tx = self.store.read().await?;
         let total = filtered(Sql::new("SELECT COUNT(*) AS total FROM sessions"), query);
@@ -54,12 +57,19 @@ impl Sessions<'_> {
         let next_cursor = match data.last() {
             Some(last) if more => {
                 let key = Key::Whole(last.created_at.as_microsecond());
-                Some(Cursor { sort: by_time, order: query.order, key, id: last.id.to_string() }.encode()?)
+                let id = last.id.to_string();
+                Some(Cursor { list: list(query), sort: by_time, order: query.order, key, id }.encode()?)
             }
             _ => None,
         };
         Ok(Page { data, total, limit, offset, next_cursor })
     }
+}
+
+fn list(query: &SessionsQuery) -> List {
+    let agent = query.agent_id.map(|id| id.to_string());
+    let search = query.search.as_deref().filter(|search| !search.is_empty());
+    List::of("sessions", &[agent.as_deref(), query.status.map(SessionStatus::as_str), search])
 }
 
 fn filtered(sql: Sql, query: &SessionsQuery) -> Sql {

@@ -172,6 +172,7 @@ fn refused(error: &AttachError) -> Fault {
         AttachError::Refused(refusal) => match refusal.code {
             ErrorCode::NotFound => Exit::NotFound,
             ErrorCode::NotAllowed => Exit::NotAllowed,
+            ErrorCode::UnsupportedVersion => Exit::Unreachable,
             _ => Exit::Failed,
         },
         AttachError::Terminal(_) | AttachError::Signal => Exit::Failed,

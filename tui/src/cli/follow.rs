@@ -8,7 +8,7 @@ use lap_platform::client::attach::{
 use lap_platform::model::Session;
 use lap_platform::plain_text::{PlainText, lines_of_screen};
 use lap_vt::{Limits, Size, Terminal};
-use lap_wire::control::Mode;
+use lap_wire::control::{ErrorCode, Mode};
 
 use super::attach::locate;
 use super::connect::App;
@@ -35,7 +35,17 @@ pub(super) async fn follow(
     let mut following = Following { app, text: PlainText::new(), size: SIZE, screen: None, begun: false };
     loop {
         let event = match terminal.next().await {
-            Event::Link(Link::Refused { error }) => return Err(Fault::new(Exit::NotAllowed, error.message)),
+            Event::Link(Link::Refused { error }) => {
+                let exit = match error.code {
+                    ErrorCode::UnsupportedVersion => Exit::Unreachable,
+                    _ => Exit::NotAllowed,
+                };
+                let fault = Fault::new(exit, error.message);
+                return Err(match error.hint {
+                    Some(hint) => fault.hint(hint),
+                    None => fault,
+                });
+            }
             Event::Channel(id, event) if id == channel => event,
             _ => continue,
         };

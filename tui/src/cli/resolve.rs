@@ -6,16 +6,18 @@ use uuid::Uuid;
 
 use super::fault::{Exit, Fault};
 
-/// The shortest beginning of an id that is taken for one.
-const SHORTEST_PREFIX: usize = 4;
+/// The shortest part of an id that is taken for one.
+const SHORTEST_PART: usize = 4;
 /// Candidates that are listed.
 const LISTED: usize = 12;
-/// Characters of an id in tables: its milliseconds, so that two are alike only where they were made in the same one.
-const SHORT_ID: usize = 13;
+/// Characters of an id in tables, from its end: an id begins with the time, which is the same for what was made in one
+/// moment, and looks the same after the clock was set back. The last twelve are random but for a counter.
+const SHORT_ID: usize = 12;
 
 /// An id as tables show it; it resolves.
 pub(super) fn short_id(id: Uuid) -> String {
-    id.to_string().chars().take(SHORT_ID).collect()
+    let whole = id.to_string();
+    whole.get(whole.len() - SHORT_ID..).unwrap_or(&whole).to_owned()
 }
 
 /// The agent a person means.
@@ -37,7 +39,7 @@ pub(super) async fn agent(client: &Client, meant: &str) -> Result<AgentRow, Faul
     let like = AgentsQuery { search: Some(meant.to_owned()), ..AgentsQuery::default() };
     let found = client.all_agents(&like).await?;
     let named: Vec<_> = found.iter().filter(|row| same(&row.agent.name, meant)).cloned().collect();
-    let begins: Vec<_> = found.iter().filter(|row| begins(row.agent.id.0, meant)).cloned().collect();
+    let begins: Vec<_> = found.iter().filter(|row| begins_or_ends(row.agent.id.0, meant)).cloned().collect();
     let describe = |row: &AgentRow| format!("{}  {}", short_id(row.agent.id.0), row.agent.name);
     for candidates in [named, begins] {
         if let Some(row) = only(candidates, meant, "agents", describe)? {
@@ -91,7 +93,8 @@ pub(super) async fn session(client: &Client, meant: &str) -> Result<Session, Fau
     let found = client.all_sessions(&like).await?;
     let titled = |session: &Session| session.title.as_deref().is_some_and(|title| same(title, meant));
     let titled: Vec<_> = found.iter().filter(|session| titled(session)).cloned().collect();
-    let begins: Vec<_> = found.iter().filter(|session| begins(session.id.0, meant)).cloned().collect();
+    let begins: Vec<_> =
+        found.iter().filter(|session| begins_or_ends(session.id.0, meant)).cloned().collect();
     for candidates in [titled, begins] {
         if let Some(session) = only(candidates, meant, "sessions", describe)? {
             return Ok(session);
@@ -156,10 +159,11 @@ fn id_of(client: &Client, meant: &str, kind: &str) -> Result<Option<Uuid>, Fault
     }
 }
 
-fn begins(id: Uuid, meant: &str) -> bool {
+/// Whether a person means that id by a part of it: its end, which tables show, or its beginning.
+fn begins_or_ends(id: Uuid, meant: &str) -> bool {
     let plain = |text: &str| text.replace('-', "").to_lowercase();
-    let prefix = plain(meant);
-    prefix.len() >= SHORTEST_PREFIX && plain(&id.to_string()).starts_with(&prefix)
+    let (part, id) = (plain(meant), plain(&id.to_string()));
+    part.len() >= SHORTEST_PART && (id.starts_with(&part) || id.ends_with(&part))
 }
 
 fn same(name: &str, meant: &str) -> bool {
@@ -192,10 +196,22 @@ mod tests {
     }
 
     #[test]
-    fn the_beginning_of_an_id_may_leave_dashes_out() {
+    fn a_part_of_an_id_may_leave_dashes_out() {
         let id = Uuid::parse_str(ID).unwrap();
-        assert!(begins(id, "0193a5b2-7c41") && begins(id, "0193A5B27C4") && begins(id, &short_id(id)));
-        assert!(!begins(id, "019") && !begins(id, "0193a5b3"));
+        for part in ["0193a5b2-7c41", "0193A5B27C4", "89ab", "0123456789AB", "00-0123456789ab", &short_id(id)]
+        {
+            assert!(begins_or_ends(id, part), "{part}");
+        }
+        for part in ["019", "9ab", "0193a5b3", "7d3e", "0123456789ac"] {
+            assert!(!begins_or_ends(id, part), "{part}");
+        }
+    }
+
+    #[test]
+    fn ids_made_in_one_moment_look_different() {
+        let made = |_| Uuid::now_v7();
+        let shown: std::collections::HashSet<_> = (0..5_000).map(made).map(short_id).collect();
+        assert_eq!(shown.len(), 5_000);
     }
 
     #[test]

@@ -8,13 +8,15 @@ use lap_wire::limits::MAX_MESSAGE;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::UrlError;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, header};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, Response, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Error};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::either::Either;
 
 use super::Lost;
+use crate::client::answer;
+use crate::model::{ErrorBody, ErrorDetail};
 use crate::unix_socket;
 
 /// Where a server takes `lap.attach.v1`.
@@ -24,6 +26,10 @@ pub const ATTACH_PATH: &str = "/api/v1/managed_agents/attach";
 const READ_BUFFER: usize = 32 * 1024;
 /// What the library may hold for a socket that takes nothing, before messages wait with us.
 const WRITE_BUFFER: usize = 256 * 1024;
+
+/// What to look at when the API answers and terminals do not.
+const UPGRADE_HINT: &str = "if `lap sessions ls` works there, what stands before the server does not pass WebSockets on: \
+    nginx needs `proxy_http_version 1.1` and the headers Upgrade and Connection";
 
 /// A socket to a server, over the network or within this machine.
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<Either<TcpStream, unix_socket::Socket>>>;
@@ -152,7 +158,7 @@ fn judge(error: &Error) -> Lost {
                 "there is no lap server at this address",
                 "check the URL of the context",
             ),
-            status => Lost::Failed(format!("the server answered {status}")),
+            _ => upgrade_refused(response),
         },
         Error::Url(UrlError::UnableToConnect(_)) | Error::Io(_) => Lost::Failed(plain(error)),
         Error::Url(_) | Error::HttpFormat(_) => {
@@ -164,6 +170,27 @@ fn judge(error: &Error) -> Lost {
             "bring lap and the server to the same version",
         ),
         other => Lost::Failed(other.to_string()),
+    }
+}
+
+/// Something else than a terminal answered an upgrade. What passes by itself is tried again; the rest is named for what
+/// it is, with the words that came.
+fn upgrade_refused(response: &Response<Option<Vec<u8>>>) -> Lost {
+    let status = response.status();
+    let body = response.body().as_deref().unwrap_or_default();
+    let own = serde_json::from_slice::<ErrorBody>(body).ok().and_then(|body| match body.error {
+        ErrorDetail::Message(words) => Some(words),
+        ErrorDetail::Fields(_) => None,
+    });
+    let passes = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
+    match own {
+        Some(words) if passes => Lost::Failed(words),
+        None if passes => Lost::Failed(answer::describe(status, response.headers())),
+        own => {
+            let words = own.unwrap_or_else(|| answer::describe(status, response.headers()));
+            let message = format!("no terminal is opened through this address: {words}");
+            Lost::Refused(WireError::new(ErrorCode::UnsupportedVersion, message).with_hint(UPGRADE_HINT))
+        }
     }
 }
 
@@ -202,6 +229,45 @@ mod tests {
     fn what_is_no_address_or_key_is_refused_with_words() {
         assert!(endpoint("ftp://x", Credentials::None).request().is_err());
         assert!(endpoint("http://x", Credentials::Bearer("a\nb".into())).request().is_err());
+    }
+
+    fn answered(status: u16, body: &str) -> Lost {
+        let response = Response::builder().status(status).header("server", "nginx/1.22.1");
+        judge(&Error::Http(Box::new(response.body(Some(body.into())).unwrap())))
+    }
+
+    #[test]
+    fn an_upgrade_that_something_else_answers_is_final_and_told_in_its_words() {
+        for (status, body, says) in [
+            (200, "<html>", "nginx/1.22.1"),
+            (400, r#"{"error":"this is no WebSocket request"}"#, "this is no WebSocket request"),
+            (400, "Bad Request", "400"),
+            (426, "", "426"),
+            (302, "", "302"),
+            (405, "", "405"),
+        ] {
+            match answered(status, body) {
+                Lost::Refused(error) => {
+                    assert!(error.message.contains(says), "{status}: {}", error.message);
+                    assert!(error.hint.is_some_and(|hint| hint.contains("Upgrade")));
+                }
+                Lost::Failed(reason) => panic!("{status} is tried for ever: {reason}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_tried_again() {
+        for (status, body, says) in [
+            (502, "<html>", "does not reach the server"),
+            (503, r#"{"error":"the server stops"}"#, "the server stops"),
+            (429, r#"{"error":"too many sockets"}"#, "too many sockets"),
+        ] {
+            match answered(status, body) {
+                Lost::Failed(reason) => assert!(reason.contains(says), "{status}: {reason}"),
+                Lost::Refused(error) => panic!("{status} is final: {}", error.message),
+            }
+        }
     }
 
     #[test]

@@ -121,14 +121,22 @@ on_every_database! {
             bench.agent(&format!("agent {n}")).await;
         }
         let page = bench.store.agents().list(&AgentsQuery { limit: Some(1), ..AgentsQuery::default() }).await.unwrap();
-        let by_name = AgentsQuery { sort: AgentsSort::Name, cursor: page.next_cursor, ..AgentsQuery::default() };
+        let cursor = page.next_cursor;
+        let other = |query: AgentsQuery| AgentsQuery { cursor: cursor.clone(), ..query };
         for query in [
-            by_name,
+            other(AgentsQuery { sort: AgentsSort::Name, ..AgentsQuery::default() }),
+            other(AgentsQuery { search: Some("agent".into()), ..AgentsQuery::default() }),
+            other(AgentsQuery { name: Some("agent 1".into()), ..AgentsQuery::default() }),
+            other(AgentsQuery { harness_id: Some("shell".into()), ..AgentsQuery::default() }),
             AgentsQuery { cursor: Some("not a cursor".into()), ..AgentsQuery::default() },
             AgentsQuery { cursor: Some("x".repeat(100_000)), ..AgentsQuery::default() },
         ] {
             assert!(matches!(bench.store.agents().list(&query).await, Err(StoreError::Invalid(_))));
         }
+        let sessions = SessionsQuery { cursor: cursor.clone(), ..SessionsQuery::default() };
+        assert!(matches!(bench.store.sessions().list(&sessions).await, Err(StoreError::Invalid(_))));
+        let same = other(AgentsQuery { search: Some(String::new()), ..AgentsQuery::default() });
+        assert_eq!(bench.store.agents().list(&same).await.unwrap().data.len(), 1);
     }
 
     async fn sessions_page_alike_by_cursor_and_by_offset(bench) {
