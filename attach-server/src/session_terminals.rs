@@ -62,7 +62,12 @@ impl Directory for SessionTerminals {
         self.tell(session, |live| live.recording = on);
     }
 
-    async fn ended(&self, _session: SessionId, _status: &ExitStatus) {}
+    async fn ended(&self, session: SessionId, _status: &ExitStatus) {
+        // The session's own watch over its program hears of the end too, and stores it with the reason.
+        if let Err(error) = self.sessions.until_dead(session).await {
+            tracing::warn!(%session, %error, "a session whose program has ended is not dead");
+        }
+    }
 
     fn delivered(&self, session: SessionId) {
         self.sessions.exit_delivered(session);

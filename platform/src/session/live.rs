@@ -131,11 +131,6 @@ impl Entry {
         self.lock().live
     }
 
-    /// Whether the hub has its terminal.
-    pub(super) fn is_attached(&self) -> bool {
-        self.lock().live != Live::default()
-    }
-
     /// Sets what the hub knows; gives what it was.
     pub(super) fn set_live(&self, live: Live) -> Live {
         let before = std::mem::replace(&mut self.lock().live, live);

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::bringup::steps;
+use super::ending::begin_again;
 use super::live::Live;
 use super::{SessionError, Sessions, SessionsQuery};
 use crate::model::{
-    AgentId, CreateSession, ExecRequest, ExecResult, FieldError, Page, Phase, Session, SessionId,
-    SessionPatch, SessionStatus, validate,
+    AgentId, CreateSession, ExecRequest, ExecResult, FieldError, Page, Session, SessionId, SessionPatch,
+    SessionStatus, validate,
 };
 use crate::sandbox::Tail;
-use crate::store::{NewSession, SessionRecord, StoreError};
+use crate::store::{Intent, NewSession, SessionRecord, StoreError};
 
 /// Beyond the grace of its program, how long the end of a session is waited for.
 const END_PATIENCE: Duration = Duration::from_secs(60);
@@ -40,13 +40,13 @@ impl Sessions {
         validate::create_session(&request).map_err(SessionError::Invalid)?;
         let row = self.inner.store.agents().get(agent).await.map_err(SessionError::of_agent(agent))?;
         validate::session_env(&row.agent.env_vars, &request.env_vars).map_err(SessionError::Invalid)?;
-        self.room_for_one().await?;
         let new = NewSession {
             id: SessionId::new(),
             agent_id: agent,
             origin: origin.to_owned(),
             unconfined: self.inner.runtime.unconfined(),
             request,
+            max_live: self.inner.settings.max_live,
         };
         let record = self.inner.store.sessions().create(new).await.map_err(|error| match error {
             StoreError::Conflict(message) => SessionError::TooMany(message),
@@ -109,13 +109,18 @@ impl Sessions {
         Ok(self.shown(&self.ended(id).await?))
     }
 
-    /// Begins to end a session and returns at once: the rest happens behind it, also when the server is started again
-    /// in between. Its thread and recording stay.
+    /// Ends a session for whoever asks, at once: it is `dead`, runs no commands and counts for no limit. Its program is
+    /// stopped and its sandbox removed behind it, also when the server is started again in between. Its thread and
+    /// recording stay.
     ///
     /// # Errors
     /// `NotFound`.
     pub async fn delete(&self, id: SessionId) -> Result<(), SessionError> {
-        self.begin_end(id, STOPPED).await
+        let record = self.inner.mark_deleted(id, STOPPED).await?;
+        if record.ending.is_some() {
+            self.inner.attend(id);
+        }
+        Ok(())
     }
 
     /// A new sandbox for a session, with the same configuration; one that is `ready` is stopped first.
@@ -131,56 +136,34 @@ impl Sessions {
             ));
         }
         let agent_id = record.agent_id;
-        let agent =
-            self.inner.store.agents().get(agent_id).await.map_err(SessionError::of_agent(agent_id))?.agent;
-        self.begin_end(id, RESTARTING).await?;
-        self.ended(id).await?;
-        self.room_for_one().await?;
-        if let Some(max) = agent.max_sessions {
-            let live = self.inner.store.sessions().live().await?;
-            let live =
-                live.iter().filter(|other| other.agent_id == agent_id && other.status.is_live()).count();
-            if live >= max as usize {
-                return Err(SessionError::TooMany(format!(
-                    "the agent has {live} live sessions and may have {max}: stop one, or raise its max_sessions"
-                )));
+        let agent = self.inner.store.agents().get(agent_id).await;
+        let agent = agent.map_err(SessionError::of_agent(agent_id))?.agent;
+        let unconfined = self.inner.runtime.unconfined();
+        let now = self.inner.store.now();
+        let sessions = self.inner.store.sessions();
+        let again = sessions.revive(id, self.inner.settings.max_live, |record| {
+            if record.status == SessionStatus::Creating {
+                // Somebody else was first.
+            } else if record.status.is_live() || record.ending.is_some() {
+                // What follows its end is stored with it: this request may not live to see it.
+                record.ending.get_or_insert_with(|| RESTARTING.to_owned());
+                record.intent = Some(Intent::Restart);
+            } else {
+                begin_again(record, &agent, unconfined, now);
             }
-        }
-        if let Some(entry) = self.inner.table.get(id) {
+            Ok::<(), StoreError>(())
+        });
+        let record = again.await.map_err(|error| match error {
+            StoreError::Conflict(message) => SessionError::TooMany(message),
+            other => SessionError::of_agent(agent_id)(other),
+        })?;
+        if record.ending.is_none()
+            && let Some(entry) = self.inner.table.get(id)
+        {
             entry.renew();
         }
-        let unconfined = self.inner.runtime.unconfined();
-        let sessions = self.inner.store.sessions();
-        let again = sessions.update(id, |record| {
-            if record.status.is_live() || record.ending.is_some() {
-                return Err(SessionError::Conflict("the session is being restarted already".to_owned()));
-            }
-            let attempt =
-                record.steps.get(steps::ATTEMPT).and_then(serde_json::Value::as_u64).unwrap_or(1) + 1;
-            *record = SessionRecord {
-                status: SessionStatus::Creating,
-                phase: Phase::CreatingSandbox,
-                phase_detail: None,
-                phase_started_at: Some(jiff::Timestamp::now()),
-                failure_reason: None,
-                sandbox: None,
-                sandbox_url: None,
-                program: None,
-                unconfined,
-                supports_tui: agent.supports_tui,
-                idle_timeout_ms: agent.idle_timeout_seconds.saturating_mul(1000),
-                config_generation: agent.config_generation,
-                timings: std::collections::BTreeMap::new(),
-                steps: [(steps::ATTEMPT.to_owned(), attempt.into())].into(),
-                ready_at: None,
-                stopped_at: None,
-                ..record.clone()
-            };
-            Ok(())
-        });
-        let record = again.await?;
         self.inner.attend(id);
-        Ok(self.shown(&record))
+        Ok(self.shown(&self.restarted(id).await?))
     }
 
     /// Ends what the harness is doing now: SIGINT to its terminal.
@@ -309,17 +292,6 @@ impl Sessions {
         session
     }
 
-    async fn room_for_one(&self) -> Result<(), SessionError> {
-        let max = self.inner.settings.max_live;
-        let live = self.inner.store.sessions().live().await?.len();
-        if live >= max {
-            return Err(SessionError::TooMany(format!(
-                "this server has {live} live sessions and may have {max}: stop one, or raise limits.live_sessions"
-            )));
-        }
-        Ok(())
-    }
-
     fn accepting(&self) -> Result<(), SessionError> {
         if self.inner.stopping.is_cancelled() { Err(stopping()) } else { Ok(()) }
     }
@@ -334,12 +306,34 @@ impl Sessions {
 
     /// Waits until a session that is being ended has been: by this server or by another.
     async fn ended(&self, id: SessionId) -> Result<SessionRecord, SessionError> {
+        self.until(id, |record| !record.status.is_live() && record.ending.is_none()).await
+    }
+
+    /// Waits until a session that is to be restarted is being brought up again, or will not be.
+    async fn restarted(&self, id: SessionId) -> Result<SessionRecord, SessionError> {
+        self.until(id, |record| record.ending.is_none() && record.intent.is_none()).await
+    }
+
+    /// A session whose terminal's program has ended: returns once it is dead for whoever asks.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unavailable` when it cannot be stored in time.
+    pub async fn until_dead(&self, id: SessionId) -> Result<(), SessionError> {
+        self.until(id, |record| !record.status.is_live()).await.map(drop)
+    }
+
+    /// Waits until a session is as wanted: it may be another server that makes it so.
+    async fn until(
+        &self,
+        id: SessionId,
+        wanted: impl Fn(&SessionRecord) -> bool,
+    ) -> Result<SessionRecord, SessionError> {
         let mut changes = self.inner.store.changes().watch();
-        let ending = async {
+        let looking = async {
             loop {
                 changes.mark_unchanged();
                 let record = self.record(id).await?;
-                if !record.status.is_live() && record.ending.is_none() {
+                if wanted(&record) {
                     return Ok(record);
                 }
                 if changes.changed().await.is_err() {
@@ -351,7 +345,7 @@ impl Sessions {
         let late =
             || SessionError::Unavailable("the session is still being ended: look again later".to_owned());
         tokio::select! {
-            ended = ending => ended,
+            found = looking => found,
             () = self.inner.stopping.cancelled() => Err(stopping()),
             () = tokio::time::sleep(patience) => Err(late()),
         }
@@ -362,16 +356,16 @@ impl Sessions {
         which: impl Fn(&SessionRecord) -> bool,
         reason: &str,
     ) -> Result<(), SessionError> {
+        let live = self.inner.store.sessions().live().await?;
         let all: Vec<SessionId> =
-            self.inner.store.sessions().live().await?.iter().filter(|r| which(r)).map(|r| r.id).collect();
-        for id in &all {
-            self.begin_end(*id, reason).await?;
-        }
+            live.iter().filter(|record| which(record)).map(|record| record.id).collect();
+        // All are begun before the first is waited for, and one that cannot be begun keeps no other from its end.
         let mut first = Ok(());
+        for id in &all {
+            first = first.and(self.begin_end(*id, reason).await);
+        }
         for id in all {
-            if let Err(error) = self.ended(id).await {
-                first = first.and(Err(error));
-            }
+            first = first.and(self.ended(id).await.map(drop));
         }
         first
     }

@@ -17,8 +17,6 @@ use crate::model::SessionStatus;
 use crate::sandbox::SandboxState;
 use crate::store::SessionRecord;
 
-/// How long viewers have to be sent the end of the output before the session is called dead.
-const DELIVERY: Duration = Duration::from_secs(5);
 /// How long the last lines of output are waited for, when they are wanted as a reason.
 const LAST_OUTPUT: Duration = Duration::from_secs(2);
 
@@ -117,7 +115,7 @@ impl Inner {
         Ok(Next::Again)
     }
 
-    /// The terminal's program has ended: viewers see it first, then the session is dead.
+    /// The terminal's program has ended: the session is dead from here on, and then viewers are told.
     async fn exited(
         &self,
         entry: &Entry,
@@ -125,9 +123,6 @@ impl Inner {
         program: &str,
         status: &ExitStatus,
     ) -> Result<Next, SessionError> {
-        if entry.is_attached() && tokio::time::timeout(DELIVERY, entry.delivered()).await.is_err() {
-            tracing::warn!(session = %entry.id, "viewers have not taken the end of the output in time");
-        }
         let mut reason = describe(status);
         if status.code != Some(0)
             && let Ok(Ok(lines)) = tokio::time::timeout(LAST_OUTPUT, last_output(client, program)).await

@@ -20,6 +20,7 @@ pub(super) fn record() -> SessionRecord {
         phase_started_at: None,
         failure_reason: None,
         ending: None,
+        intent: None,
         sandbox: None,
         sandbox_url: None,
         program: None,

@@ -167,7 +167,7 @@ impl Agents<'_> {
         let gone = Sql::new("UPDATE agents SET deleted_at = ").bind(write.now);
         write.tx.run(gone.push(" WHERE id = ").bind(id.to_string())).await?;
         let ending = Sql::new(
-            "UPDATE sessions SET ending = COALESCE(ending, 'its agent was deleted') WHERE status IN ('creating', \
+            "UPDATE sessions SET intent = 'stop', ending = COALESCE(ending, 'its agent was deleted') WHERE status IN ('creating', \
              'ready') AND agent_id = ",
         );
         let ending = write.tx.rows(ending.bind(id.to_string()).push(" RETURNING id")).await?;

@@ -30,7 +30,7 @@ pub use agents_list::AgentsQuery;
 pub use changes::{After, ChangeEntry, Changes, ResourceRef};
 pub use error::StoreError;
 pub use idempotency::{Idempotency, IdempotencyOutcome, StoredAnswer};
-pub use record::{Lease, NewSession, SessionRecord};
+pub use record::{Intent, Lease, NewSession, SessionRecord};
 pub use sessions::Sessions;
 pub use sessions_list::SessionsQuery;
 

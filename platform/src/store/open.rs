@@ -113,9 +113,15 @@ async fn open_postgres(url: &str) -> Result<(Pools, Arc<str>), StoreError> {
 /// A schema's migrations: number, name, text. One that has been released is never changed; a new one follows it.
 type Migrations = &'static [(i64, &'static str, &'static str)];
 
-const SQLITE: Migrations = &[(1, "begin", include_str!("../../migrations/sqlite/0001_begin.sql"))];
+const SQLITE: Migrations = &[
+    (1, "begin", include_str!("../../migrations/sqlite/0001_begin.sql")),
+    (2, "intents", include_str!("../../migrations/sqlite/0002_intents.sql")),
+];
 #[cfg(feature = "postgres")]
-const POSTGRES: Migrations = &[(1, "begin", include_str!("../../migrations/postgres/0001_begin.sql"))];
+const POSTGRES: Migrations = &[
+    (1, "begin", include_str!("../../migrations/postgres/0001_begin.sql")),
+    (2, "intents", include_str!("../../migrations/postgres/0002_intents.sql")),
+];
 
 fn migrator(migrations: Migrations) -> Migrator {
     let all = migrations.iter().map(|(version, name, text)| {

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::StoreError;
-use super::sql::{Arg, Row, json, to_word};
+use super::sql::{Arg, Row, from_word, json, to_word};
 use crate::model::{AgentId, Attention, CreateSession, Phase, Session, SessionId, SessionStatus};
 use crate::sandbox::SandboxName;
 
@@ -31,6 +32,8 @@ pub struct SessionRecord {
     pub failure_reason: Option<String>,
     /// Why it is being ended; stays until it has ended, so that a server that finds it goes on ending it.
     pub ending: Option<String>,
+    /// What somebody asked to be done with it, until it has been.
+    pub intent: Option<Intent>,
     /// Its sandbox.
     pub sandbox: Option<SandboxName>,
     /// The sandbox's own address, where it has one.
@@ -67,6 +70,16 @@ pub struct SessionRecord {
     pub stopped_at: Option<Timestamp>,
 }
 
+/// What is to be done with a session on somebody's word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intent {
+    /// Its program is asked to go, and its sandbox removed.
+    Stop,
+    /// The same, and then it is brought up again.
+    Restart,
+}
+
 /// One server's right to work on a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lease {
@@ -89,10 +102,12 @@ pub struct NewSession {
     pub unconfined: bool,
     /// What it was asked for with; kept sealed, for bring-up and restart.
     pub request: CreateSession,
+    /// How many sessions may live, this one included.
+    pub max_live: usize,
 }
 
 /// The columns that can change, in the order of [`SessionRecord::mutable`].
-pub(super) const MUTABLE: [&str; 24] = [
+pub(super) const MUTABLE: [&str; 25] = [
     "title = ",
     ", status = ",
     ", phase = ",
@@ -100,6 +115,7 @@ pub(super) const MUTABLE: [&str; 24] = [
     ", phase_started_at = ",
     ", failure_reason = ",
     ", ending = ",
+    ", intent = ",
     ", sandbox = ",
     ", sandbox_url = ",
     ", program = ",
@@ -164,6 +180,7 @@ impl SessionRecord {
             self.phase_started_at.into(),
             self.failure_reason.clone().into(),
             self.ending.clone().into(),
+            self.intent.map(to_word).transpose()?.into(),
             self.sandbox.as_ref().map(|name| name.0.clone()).into(),
             self.sandbox_url.clone().into(),
             self.program.clone().into(),
@@ -205,6 +222,7 @@ impl SessionRecord {
             phase_started_at: row.maybe_time("phase_started_at")?,
             failure_reason: row.maybe_text("failure_reason")?,
             ending: row.maybe_text("ending")?,
+            intent: row.maybe_text("intent")?.map(|word| from_word(&word)).transpose()?,
             sandbox: row.maybe_text("sandbox")?.map(SandboxName),
             sandbox_url: row.maybe_text("sandbox_url")?,
             program: row.maybe_text("program")?,

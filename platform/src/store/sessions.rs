@@ -29,14 +29,7 @@ impl Sessions<'_> {
         .bind(new.agent_id.to_string())
         .push(" RETURNING max_sessions, supports_tui, idle_timeout_seconds, config_generation");
         let agent = write.tx.row(counted).await?.ok_or_else(|| no_agent(new.agent_id))?;
-        if let Some(most) = agent.maybe_whole("max_sessions")? {
-            let live = live_count(&mut write.tx, new.agent_id).await?;
-            if live >= most.unsigned_abs() {
-                return Err(StoreError::Conflict(format!(
-                    "the agent has {live} live sessions and may have {most}: stop one, or raise its max_sessions"
-                )));
-            }
-        }
+        admit(&mut write, new.agent_id, agent.maybe_whole("max_sessions")?, new.max_live).await?;
         let record = SessionRecord {
             id: new.id,
             agent_id: new.agent_id,
@@ -48,6 +41,7 @@ impl Sessions<'_> {
             phase_started_at: Some(write.now),
             failure_reason: None,
             ending: None,
+            intent: None,
             sandbox: None,
             sandbox_url: None,
             program: None,
@@ -67,7 +61,7 @@ impl Sessions<'_> {
             stopped_at: None,
         };
         let insert = Sql::new(
-            "INSERT INTO sessions (title, status, phase, phase_detail, phase_started_at, failure_reason, ending, \
+            "INSERT INTO sessions (title, status, phase, phase_detail, phase_started_at, failure_reason, ending, intent, \
              sandbox, sandbox_url, program, unconfined, harness_session_id, supports_tui, response, idle_timeout_ms, \
              timings, steps, config_generation, lease_owner, lease_expires_at, last_seen_at, ready_at, stopped_at, \
              search_text, id, agent_id, title_preview, origin, created_at, request) VALUES (",
@@ -135,6 +129,41 @@ impl Sessions<'_> {
             created_at: before.created_at,
             ..after
         };
+        if after != before {
+            put(&mut write, &before, &after).await?;
+            write.commit().await?;
+        }
+        Ok(after)
+    }
+
+    /// [`Sessions::update`] for one that may live again: it counts against its agent's `max_sessions` and the server's
+    /// `max_live` like a new one.
+    ///
+    /// # Errors
+    /// Besides those: [`StoreError::NotFound`] where its agent was deleted, [`StoreError::Conflict`] where as many live
+    /// as may.
+    pub async fn revive<E: From<StoreError>>(
+        &self,
+        id: SessionId,
+        max_live: usize,
+        change: impl FnOnce(&mut SessionRecord) -> Result<(), E>,
+    ) -> Result<SessionRecord, E> {
+        let mut write = self.store.begin().await?;
+        let lock = write.tx.for_update();
+        let before = one(&mut write.tx, id, lock).await?;
+        let mut after = before.clone();
+        change(&mut after)?;
+        if after.status.is_live() && !before.status.is_live() {
+            // The agent's row is locked, as when a session is made.
+            let agent = Sql::new(
+                "UPDATE agents SET session_count = session_count WHERE deleted_at IS NULL AND id = ",
+            )
+            .bind(before.agent_id.to_string())
+            .push(" RETURNING max_sessions");
+            let agent = write.tx.row(agent).await?;
+            let agent = agent.ok_or_else(|| no_agent(before.agent_id))?;
+            admit(&mut write, before.agent_id, agent.maybe_whole("max_sessions")?, max_live).await?;
+        }
         if after != before {
             put(&mut write, &before, &after).await?;
             write.commit().await?;
@@ -241,6 +270,33 @@ fn context(id: SessionId) -> String {
 async fn one(tx: &mut Tx, id: SessionId, lock: &'static str) -> Result<SessionRecord, StoreError> {
     let sql = Sql::new("SELECT * FROM sessions WHERE id = ").bind(id.to_string()).push(lock);
     SessionRecord::read(&tx.row(sql).await?.ok_or_else(|| not_found(id))?)
+}
+
+/// Lets one more session of an agent live, if it may. The agent's row is locked.
+async fn admit(
+    write: &mut Write<'_>,
+    agent: AgentId,
+    most: Option<i64>,
+    max_live: usize,
+) -> Result<(), StoreError> {
+    if let Some(most) = most {
+        let live = live_count(&mut write.tx, agent).await?;
+        if live >= most.unsigned_abs() {
+            return Err(StoreError::Conflict(format!(
+                "the agent has {live} live sessions and may have {most}: stop one, or raise its max_sessions"
+            )));
+        }
+    }
+    // Creates of different agents' sessions follow one another from here on, as all writes do at their end.
+    write.tx.run(Sql::new("UPDATE feed SET last_id = last_id WHERE one = 1")).await?;
+    let all = Sql::new("SELECT COUNT(*) AS live FROM sessions WHERE status IN ('creating', 'ready')");
+    let live = write.tx.row(all).await?.map_or(Ok(0), |row| row.count("live"))?;
+    if live >= max_live as u64 {
+        return Err(StoreError::Conflict(format!(
+            "this server has {live} live sessions and may have {max_live}: stop one, or raise limits.live_sessions"
+        )));
+    }
+    Ok(())
 }
 
 async fn live_count(tx: &mut Tx, agent: AgentId) -> Result<u64, StoreError> {

@@ -149,7 +149,14 @@ async fn a_server_killed_while_it_clones_is_continued_at_once_and_nothing_is_clo
     let agent = store.agents().create(with_repository).await.unwrap().agent;
     let id = SessionId::new();
     let request = CreateSession::default();
-    let new = NewSession { id, agent_id: agent.id, origin: "api".to_owned(), unconfined: true, request };
+    let new = NewSession {
+        id,
+        agent_id: agent.id,
+        origin: "api".to_owned(),
+        unconfined: true,
+        request,
+        max_live: 1000,
+    };
     store.sessions().create(new).await.unwrap();
 
     let mut server =
@@ -203,7 +210,14 @@ async fn a_live_lease_is_not_taken_by_another_server() {
     let agent = world.agent().await;
     let id = SessionId::new();
     let request = CreateSession::default();
-    let new = NewSession { id, agent_id: agent.id, origin: "api".to_owned(), unconfined: true, request };
+    let new = NewSession {
+        id,
+        agent_id: agent.id,
+        origin: "api".to_owned(),
+        unconfined: true,
+        request,
+        max_live: 1000,
+    };
     world.store.sessions().create(new).await.unwrap();
     // Somebody who may live, anywhere.
     let claimed = world.store.sessions().claim(id, "other/one", Duration::from_secs(3600)).await.unwrap();

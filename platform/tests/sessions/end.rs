@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use lap_platform::model::SessionStatus;
+use lap_platform::model::{ExecRequest, SessionStatus};
 use lap_platform::session::{Live, SessionError};
 use lap_wire::control::ErrorCode;
 
@@ -56,19 +56,133 @@ async fn a_program_that_exits_ends_its_session_with_its_status() {
 }
 
 #[tokio::test]
-async fn viewers_are_sent_the_end_before_the_session_is_dead() {
+async fn the_session_is_dead_before_viewers_are_told_and_its_sandbox_stays_until_they_have_the_end() {
+    let world = World::new().await;
+    for status in [0, 3] {
+        let session = world.ready(&world.agent().await).await;
+        world.sessions.set_live(session.id, Live { viewers: 1, interactive: 1, ..Live::default() });
+        let client = world.client(&session).await;
+        let mut typist = Typist::attach(&client).await;
+        let mut end = lap_platform_exit(&client).await;
+        typist.types(&format!("exit {status}\n")).await;
+        soon("the exit", end.next_exit()).await;
+        soon("its death", world.sessions.until_dead(session.id)).await.unwrap();
+        assert_eq!(world.sessions.get(session.id).await.unwrap().status, SessionStatus::Dead);
+        // Nobody has said that the viewers have it.
+        let sandbox = lap_platform::sandbox::SandboxName(session.task_arn.clone().unwrap());
+        assert!(world.runtime.inspect(&sandbox).await.unwrap().is_some());
+        world.sessions.exit_delivered(session.id);
+        world.vanishes(&sandbox.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_session_is_out_of_the_way_at_once_and_its_program_still_has_its_grace() {
+    let world = World::new().await;
+    let agent = world.agent().await;
+    let session = world.ready(&agent).await;
+    let mut typist = Typist::attach(&world.client(&session).await).await;
+    let mark = world.data.path().join("was-asked");
+    typist
+        .types(&format!(
+            "trap 'echo yes > {}; exit' TERM; echo rea''dy; while :; do sleep 0.01; done\n",
+            mark.display()
+        ))
+        .await;
+    typist.sees("ready").await;
+    world.sessions.delete(session.id).await.unwrap();
+    let dead = world.sessions.get(session.id).await.unwrap();
+    assert_eq!((dead.status, dead.failure_reason.as_deref()), (SessionStatus::Dead, Some("stopped")));
+    let exec = ExecRequest { command: vec!["true".to_owned()], stdin: None, timeout_seconds: None };
+    assert!(matches!(world.sessions.exec(session.id, exec).await, Err(SessionError::Conflict(_))));
+    world.vanishes(&session.task_arn.unwrap()).await;
+    assert_eq!(std::fs::read_to_string(mark).unwrap(), "yes\n");
+    assert_eq!(world.sessions.get(session.id).await.unwrap().failure_reason.as_deref(), Some("stopped"));
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_whoever_asked_for_it_is_gone_and_the_server_too() {
+    use lap_platform::store::Intent;
     let world = World::new().await;
     let session = world.ready(&world.agent().await).await;
-    world.sessions.set_live(session.id, Live { viewers: 1, interactive: 1, ..Live::default() });
-    let client = world.client(&session).await;
-    let mut typist = Typist::attach(&client).await;
-    let mut end = lap_platform_exit(&client).await;
-    typist.types("exit\n").await;
-    soon("the exit", end.next_exit()).await;
-    // The program has ended, and its session is not dead before the viewers know.
-    assert_eq!(world.sessions.get(session.id).await.unwrap().status, SessionStatus::Ready);
-    world.sessions.exit_delivered(session.id);
-    world.reaches(session.id, SessionStatus::Dead).await;
+    let mut typist = Typist::attach(&world.client(&session).await).await;
+    typist.types("trap '' TERM HUP; echo rea''dy\n").await;
+    typist.sees("ready").await;
+    {
+        // Dropped in the grace of its program.
+        let asked = world.sessions.restart(session.id);
+        tokio::pin!(asked);
+        let stored = async {
+            while world.store.sessions().get(session.id).await.unwrap().intent != Some(Intent::Restart) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            done = &mut asked => panic!("it ignores SIGTERM: {done:?}"),
+            () = stored => {}
+        }
+    }
+    world.sessions.shutdown().await;
+    assert_eq!(world.store.sessions().get(session.id).await.unwrap().intent, Some(Intent::Restart));
+    let next = world.data.options().start(world.store.clone(), world.runtime.clone()).await.unwrap();
+    let again = crate::support::reaches(&next, &world.store, session.id, SessionStatus::Ready).await;
+    soon("its new sandbox", async {
+        loop {
+            let now = next.get(session.id).await.unwrap();
+            if now.status == SessionStatus::Ready && now.task_arn != session.task_arn {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(again.id, session.id);
+    next.stop(session.id).await.unwrap();
+    next.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_stopped_or_deleted_while_it_is_restarted_stays_ended() {
+    let world = World::new().await;
+    let agent = world.agent().await;
+    for delete in [false, true] {
+        let session = world.ready(&agent).await;
+        let mut typist = Typist::attach(&world.client(&session).await).await;
+        typist.types("trap '' TERM HUP; echo rea''dy\n").await;
+        typist.sees("ready").await;
+        let (restarting, ending) = tokio::join!(world.sessions.restart(session.id), async {
+            while world.store.sessions().get(session.id).await.unwrap().intent.is_none() {
+                tokio::task::yield_now().await;
+            }
+            if delete {
+                world.sessions.delete(session.id).await.map(drop)
+            } else {
+                world.sessions.stop(session.id).await.map(drop)
+            }
+        });
+        ending.unwrap();
+        assert_eq!(restarting.unwrap().status, SessionStatus::Dead);
+        world.vanishes(&session.task_arn.unwrap()).await;
+        assert_eq!(world.sessions.get(session.id).await.unwrap().status, SessionStatus::Dead);
+    }
+}
+
+#[tokio::test]
+async fn no_more_sessions_live_than_may_however_they_are_asked_for() {
+    let world = World::with(|options| options.settings.max_live = 3).await;
+    let agent = world.agent().await;
+    let asked = (0..12).map(|_| world.sessions.create(agent.id, Default::default(), "api"));
+    let made: Vec<_> = futures_util::future::join_all(asked).await;
+    let (made, refused): (Vec<_>, Vec<_>) = made.into_iter().partition(Result::is_ok);
+    assert_eq!(made.len(), 3);
+    assert!(refused.iter().all(|error| matches!(error, Err(SessionError::TooMany(_)))), "{refused:?}");
+    let first = made.into_iter().next().unwrap().unwrap();
+    world.sessions.stop(first.id).await.unwrap();
+    let fourth = world.create(&agent).await;
+    assert!(matches!(world.sessions.restart(first.id).await, Err(SessionError::TooMany(_))));
+    world.sessions.stop(fourth.id).await.unwrap();
+    world.sessions.restart(first.id).await.unwrap();
+    world.sessions.stop_all().await.unwrap();
 }
 
 /// Waits for a program's end beside its viewers.

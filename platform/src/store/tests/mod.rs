@@ -177,5 +177,6 @@ pub(super) fn new_session(agent_id: AgentId) -> NewSession {
             env_vars: BTreeMap::from([("KEY".to_owned(), "sk-session-secret-0123456789".to_owned())]),
             ..CreateSession::default()
         },
+        max_live: 1000,
     }
 }
