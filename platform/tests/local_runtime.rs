@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use lap_platform::keeper_client::{KeeperClient, Run};
-use lap_platform::sandbox::local::{KEEP_WORKSPACE, LocalOptions, LocalRuntime};
+use lap_platform::sandbox::local::{LocalOptions, LocalRuntime};
 use lap_platform::sandbox::{
     SandboxError, SandboxEvent, SandboxName, SandboxRuntime, SandboxSpec, SandboxState,
 };
@@ -196,19 +196,52 @@ async fn a_data_directory_with_a_very_long_path_works() {
 }
 
 #[tokio::test]
-async fn the_workspace_is_kept_where_that_was_asked_for() {
+async fn a_workspace_outlives_its_sandbox_and_is_there_for_the_next() {
     let data = Data::new();
     let runtime = open(data.path());
-    let spec = spec(&[(KEEP_WORKSPACE, "true")]);
+    let spec = spec(&[]);
     up(&runtime, &spec).await;
-    client(&runtime, &spec.name)
-        .await
-        .run_once(run(&runtime, &spec.name, "echo mine > notes"))
-        .await
-        .unwrap();
+    let note = run(&runtime, &spec.name, "echo mine > notes");
+    client(&runtime, &spec.name).await.run_once(note).await.unwrap();
     runtime.delete(&spec.name).await.unwrap();
     assert_eq!(data.sandboxes(), Vec::<String>::new());
-    assert_eq!(fs::read_to_string(runtime.kept_workspace(&spec.name).join("notes")).unwrap(), "mine\n");
+    up(&runtime, &spec).await;
+    let output = client(&runtime, &spec.name).await.run_once(run(&runtime, &spec.name, "cat notes")).await;
+    assert_eq!(String::from_utf8(output.unwrap().stdout).unwrap(), "mine\n");
+    runtime.delete(&spec.name).await.unwrap();
+    for workspace in runtime.workspaces().await.unwrap() {
+        runtime.erase_workspace(&workspace).await.unwrap();
+    }
+    assert_eq!(fs::read_dir(data.path().join("workspaces")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn while_the_data_directory_is_away_nothing_is_said_to_be_gone() {
+    let home = Data::new();
+    let (data, away) = (home.path().join("data"), home.path().join("away"));
+    fs::create_dir(&data).unwrap();
+    let runtime = open(&data);
+    let there = spec(&[]);
+    up(&runtime, &there).await;
+    fs::rename(&data, &away).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            fs::create_dir_all(data.join("sandboxes")).unwrap();
+        }
+        let unavailable =
+            |error: SandboxError| assert!(matches!(error, SandboxError::Unavailable(_)), "{error}");
+        unavailable(runtime.list().await.unwrap_err());
+        unavailable(runtime.inspect(&there.name).await.unwrap_err());
+        unavailable(runtime.dial(&there.name).await.err().unwrap());
+        unavailable(runtime.delete(&there.name).await.unwrap_err());
+        unavailable(runtime.create(&spec(&[])).await.unwrap_err());
+    }
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&away, &data).unwrap();
+    let states: Vec<_> = runtime.list().await.unwrap().into_iter().map(|s| (s.name, s.state)).collect();
+    assert_eq!(states, [(there.name.clone(), SandboxState::Running)]);
+    runtime.delete(&there.name).await.unwrap();
+    assert_eq!(marked(&there.name.0), []);
 }
 
 #[tokio::test]

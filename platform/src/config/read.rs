@@ -52,7 +52,7 @@ pub(super) fn config(
         bring_up_timeout: read.seconds("sessions.bring_up_timeout_seconds", 1..=24 * 3600),
         turn_timeout: read.seconds("sessions.turn_timeout_seconds", 1..=24 * 3600),
         stop_grace: read.seconds("sessions.stop_grace_seconds", 0..=3600),
-        orphan_grace: read.seconds("sessions.orphan_grace_seconds", 0..=24 * 3600),
+        workspace_retention: read.seconds_times(24 * 3600, "sessions.workspace_retention_days", 0..=3650),
         reconcile_interval: read.seconds("sessions.reconcile_interval_seconds", 1..=3600),
         lease: read.seconds("sessions.lease_seconds", 5..=3600),
     };

@@ -53,7 +53,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("sessions.bring_up_timeout_seconds", "LAP_BRING_UP_TIMEOUT_SECONDS", "600", "time for a session to come up"),
     plain("sessions.turn_timeout_seconds", "LAP_TURN_TIMEOUT_SECONDS", "1800", "time for one turn of a conversation"),
     plain("sessions.stop_grace_seconds", "LAP_STOP_GRACE_SECONDS", "10", "time between SIGTERM and SIGKILL"),
-    plain("sessions.orphan_grace_seconds", "LAP_ORPHAN_GRACE_SECONDS", "300", "time a sandbox without a session is left alone"),
+    plain("sessions.workspace_retention_days", "LAP_WORKSPACE_RETENTION_DAYS", "14", "days the workspace of a session that has ended is kept; 0: for ever"),
     plain("sessions.reconcile_interval_seconds", "RECONCILE_INTERVAL_SECONDS", "60", "time between two looks at all sandboxes"),
     plain("sessions.lease_seconds", "LAP_LEASE_SECONDS", "30", "time after which another server goes on with a session whose server is gone"),
     plain("terminals.ring_bytes", "LAP_RING_BYTES", "4194304", "output retained per terminal for exact resume; a power of two"),

@@ -64,8 +64,8 @@ pub struct SessionDefaults {
     pub turn_timeout: Duration,
     /// Time between SIGTERM and SIGKILL.
     pub stop_grace: Duration,
-    /// Time a sandbox without a session is left alone.
-    pub orphan_grace: Duration,
+    /// Time the workspace of a session that has ended is kept; zero: for ever.
+    pub workspace_retention: Duration,
     /// Time between two looks at everything, besides those on events.
     pub reconcile_interval: Duration,
     /// Time for which a server that brings a session up holds it before another may go on.

@@ -110,7 +110,8 @@ impl Dialed {
     }
 }
 
-/// A runtime for sandboxes. Every method can be called again without doing anything twice.
+/// A runtime for sandboxes. Every method can be called again without doing anything twice. What a runtime cannot see (a
+/// directory that is away, an API that is silent) is `Unavailable`, never "not there".
 #[async_trait]
 pub trait SandboxRuntime: Send + Sync + 'static {
     /// `local` or `kubernetes`.
@@ -129,7 +130,7 @@ pub trait SandboxRuntime: Send + Sync + 'static {
         progress: &mpsc::Sender<SandboxState>,
     ) -> Result<(), SandboxError>;
 
-    /// Ends it and removes all of it; one that is not there is not an error.
+    /// Ends it and removes all of it but its workspace; one that is not there is not an error.
     async fn delete(&self, name: &SandboxName) -> Result<(), SandboxError>;
 
     /// One sandbox. `None`: there is none of that name.
@@ -153,6 +154,13 @@ pub trait SandboxRuntime: Send + Sync + 'static {
 
     /// What the sandbox itself printed (the keeper's log, a container's).
     async fn logs(&self, name: &SandboxName, tail: Tail) -> Result<String, SandboxError>;
+
+    /// The names of the workspaces there are, each named after the session it is of. They outlive sandboxes: a session
+    /// that is brought up again goes on in its own.
+    async fn workspaces(&self) -> Result<Vec<String>, SandboxError>;
+
+    /// Removes a workspace that no sandbox uses; one that is not there is not an error.
+    async fn erase_workspace(&self, workspace: &str) -> Result<(), SandboxError>;
 
     /// The directory programs start in, as seen inside the sandbox.
     fn workdir(&self, name: &SandboxName) -> String;

@@ -165,6 +165,11 @@ impl Entry {
         self.lock().gone.clone()
     }
 
+    /// Takes the word back; says whether there was one.
+    pub(super) fn take_gone(&self) -> bool {
+        self.lock().gone.take().is_some()
+    }
+
     /// The connection to its keeper, if there is one that has not ended.
     pub(super) fn client(&self) -> Option<KeeperClient> {
         self.lock().client.clone().filter(|client| client.ended().is_none())

@@ -5,6 +5,7 @@
 //! a request changes what is stored and pokes it. A server that is killed at any point is continued by the next one,
 //! which finds the same and does the same.
 
+mod adopt;
 mod bringup;
 mod clock;
 mod driver;
@@ -18,6 +19,7 @@ mod live;
 mod output;
 mod reconcile;
 mod requests;
+mod retention;
 mod settings;
 mod supervise;
 mod terminal;
@@ -128,6 +130,7 @@ impl Sessions {
         }
         inner.tasks.spawn(Arc::clone(&inner).reconciling());
         inner.tasks.spawn(Arc::clone(&inner).telling());
+        inner.tasks.spawn(Arc::clone(&inner).retaining());
         Ok(Sessions { inner })
     }
 

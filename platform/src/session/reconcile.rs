@@ -1,82 +1,83 @@
 //! Comparing what is stored with what the runtime has, and repairing in both directions: on every event of the
 //! runtime, and now and then besides.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::{Inner, SessionError};
-use crate::model::SessionId;
+use crate::model::{SessionId, SessionStatus};
 use crate::sandbox::{SandboxEvent, SandboxName, SandboxState, SandboxStatus};
 use crate::store::{SessionRecord, StoreError};
 
 /// The label that says whose a sandbox is.
 pub(super) const SESSION_LABEL: &str = "lap.session";
+/// The label that says which agent's it is.
+pub(super) const AGENT_LABEL: &str = "lap.agent";
 /// After a runtime that cannot be watched.
 const WATCH_AGAIN: Duration = Duration::from_secs(5);
 /// Live changes are told at most this often: what a dashboard shows needs no more.
 const TELL_EVERY: Duration = Duration::from_millis(100);
-
-/// Sandboxes that nobody knows, and since when.
-#[derive(Debug, Default)]
-struct Strays {
-    seen: HashMap<SandboxName, Duration>,
-}
 
 /// What is to be done with a sandbox.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Judgement {
     /// It belongs to a session that lives or is being ended.
     Keep,
-    /// Its session has ended, or has another one by now.
+    /// Its session has ended, and says so.
     Remove,
-    /// No session knows it: it may be another server's that has not stored it yet, or one left over.
+    /// No row says that it may go: the database may be empty, or older than it.
     Stray,
 }
 
 /// Judges a sandbox by the session its label names, as stored.
 fn judge(sandbox: &SandboxStatus, session: Option<&SessionRecord>) -> Judgement {
     match session {
-        None => Judgement::Stray,
-        Some(record) if record.sandbox.as_ref() != Some(&sandbox.name) => Judgement::Remove,
-        Some(record) if record.status.is_live() || record.ending.is_some() => Judgement::Keep,
-        Some(_) => Judgement::Remove,
+        Some(record) if record.sandbox.as_ref() == Some(&sandbox.name) => {
+            let ended = !record.status.is_live() && record.ending.is_none();
+            if ended { Judgement::Remove } else { Judgement::Keep }
+        }
+        _ => Judgement::Stray,
     }
 }
 
 impl Inner {
-    /// Looks at everything once.
-    async fn reconcile(self: &Arc<Inner>, strays: &mut Strays) -> Result<(), SessionError> {
+    /// Looks at everything once. Nothing is ended or removed because a list lacks it.
+    async fn reconcile(self: &Arc<Inner>, told: &mut BTreeSet<SandboxName>) -> Result<(), SessionError> {
         // In this order: a sandbox is stored before it exists, so each that is listed is in what is read afterwards.
         let sandboxes = self.runtime.list().await?;
         let live = self.store.sessions().live().await?;
         let listed: BTreeMap<&SandboxName, &SandboxStatus> = sandboxes.iter().map(|s| (&s.name, s)).collect();
         for record in &live {
-            if let Some(reason) = gone(record, &listed)
+            if let Some(sandbox) = missing(record, &listed)
+                && let Some(reason) = self.gone(sandbox).await?
                 && let Some(entry) = self.table.get(record.id)
             {
                 entry.set_gone(reason);
             }
             self.attend(record.id);
         }
-        strays.seen.retain(|name, _| listed.contains_key(name));
+        told.retain(|name| listed.contains_key(name));
         for sandbox in &sandboxes {
             let record = self.session_of(sandbox).await?;
             match judge(sandbox, record.as_ref()) {
                 Judgement::Keep => {}
                 Judgement::Remove => self.remove(&sandbox.name, "its session has ended").await,
-                Judgement::Stray => {
-                    let now = self.clock.now();
-                    let since = *strays.seen.entry(sandbox.name.clone()).or_insert(now);
-                    if now.saturating_sub(since) >= self.settings.defaults.orphan_grace {
-                        self.remove(&sandbox.name, "no session knows it").await;
-                    }
-                }
+                Judgement::Stray => self.adopt(sandbox, record, told).await,
             }
         }
         Ok(())
+    }
+
+    /// Why a sandbox does not run, if that is certain: the runtime was asked for this very one.
+    pub(super) async fn gone(&self, sandbox: &SandboxName) -> Result<Option<String>, SessionError> {
+        Ok(match self.runtime.inspect(sandbox).await? {
+            None => Some("it was deleted".to_owned()),
+            Some(SandboxStatus { state: SandboxState::Gone { reason }, .. }) => Some(reason),
+            Some(_) => None,
+        })
     }
 
     async fn session_of(&self, sandbox: &SandboxStatus) -> Result<Option<SessionRecord>, SessionError> {
@@ -99,7 +100,7 @@ impl Inner {
 
     /// The task that reconciles, until the service stops.
     pub(super) async fn reconciling(self: Arc<Inner>) {
-        let mut strays = Strays::default();
+        let mut told = BTreeSet::new();
         let mut events = None;
         let mut all = true;
         loop {
@@ -109,7 +110,7 @@ impl Inner {
             if all {
                 let looked = tokio::select! {
                     () = self.stopping.cancelled() => return,
-                    looked = self.reconcile(&mut strays) => looked,
+                    looked = self.reconcile(&mut told) => looked,
                 };
                 if let Err(error) = looked {
                     tracing::warn!(%error, "cannot compare sessions and sandboxes; trying again");
@@ -188,22 +189,19 @@ async fn next(events: &mut Option<mpsc::Receiver<SandboxEvent>>) -> Option<Sandb
     event
 }
 
-/// Why the sandbox of a session that runs does not. What is still coming up answers for itself.
-fn gone(record: &SessionRecord, listed: &BTreeMap<&SandboxName, &SandboxStatus>) -> Option<String> {
-    if record.status != crate::model::SessionStatus::Ready {
-        return None;
-    }
-    match listed.get(record.sandbox.as_ref()?) {
-        None => Some("it was deleted".to_owned()),
-        Some(SandboxStatus { state: SandboxState::Gone { reason }, .. }) => Some(reason.clone()),
-        Some(_) => None,
-    }
+/// The sandbox of a session that runs, if it is not seen to. What is still coming up answers for itself.
+fn missing<'a>(
+    record: &'a SessionRecord,
+    listed: &BTreeMap<&SandboxName, &SandboxStatus>,
+) -> Option<&'a SandboxName> {
+    let sandbox = record.sandbox.as_ref().filter(|_| record.status == SessionStatus::Ready)?;
+    let runs = listed.get(sandbox).is_some_and(|status| !matches!(status.state, SandboxState::Gone { .. }));
+    (!runs).then_some(sandbox)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SessionStatus;
 
     #[test]
     fn a_sandbox_is_kept_for_a_live_session_removed_for_a_dead_one_and_otherwise_a_stray() {
@@ -212,7 +210,7 @@ mod tests {
             SandboxStatus { name: name.clone(), state: SandboxState::Running, labels: BTreeMap::new() };
         let mut record = crate::session::testing::record();
         assert_eq!(judge(&sandbox, None), Judgement::Stray);
-        assert_eq!(judge(&sandbox, Some(&record)), Judgement::Remove, "it has none by that name");
+        assert_eq!(judge(&sandbox, Some(&record)), Judgement::Stray, "the row may be older than the sandbox");
         record.sandbox = Some(name);
         assert_eq!(judge(&sandbox, Some(&record)), Judgement::Keep);
         record.status = SessionStatus::Dead;
@@ -226,11 +224,11 @@ mod tests {
         let name = SandboxName("s-1".to_owned());
         let mut record = crate::session::testing::record();
         record.sandbox = Some(name.clone());
-        assert_eq!(gone(&record, &BTreeMap::new()), None, "it is being brought up");
+        assert_eq!(missing(&record, &BTreeMap::new()), None, "it is being brought up");
         record.status = SessionStatus::Ready;
-        assert!(gone(&record, &BTreeMap::new()).is_some());
+        assert_eq!(missing(&record, &BTreeMap::new()), Some(&name));
         let running =
             SandboxStatus { name: name.clone(), state: SandboxState::Running, labels: BTreeMap::new() };
-        assert_eq!(gone(&record, &BTreeMap::from([(&name, &running)])), None);
+        assert_eq!(missing(&record, &BTreeMap::from([(&name, &running)])), None);
     }
 }

@@ -47,6 +47,7 @@ impl Sessions {
             unconfined: self.inner.runtime.unconfined(),
             request,
             max_live: self.inner.settings.max_live,
+            adopted: None,
         };
         let record = self.inner.store.sessions().create(new).await.map_err(|error| match error {
             StoreError::Conflict(message) => SessionError::TooMany(message),

@@ -14,7 +14,6 @@ use super::output::{TAIL_BYTES, Tail};
 use super::{Inner, SessionError, TERMINAL_PROGRAM};
 use crate::keeper_client::{Channel, ChannelEvent, KeeperClient, KeeperError};
 use crate::model::SessionStatus;
-use crate::sandbox::SandboxState;
 use crate::store::SessionRecord;
 
 /// How long the last lines of output are waited for, when they are wanted as a reason.
@@ -43,7 +42,10 @@ impl Inner {
             self.conclude(entry.id, SessionStatus::Dead, "its sandbox is not known").await?;
             return Ok(Next::Again);
         };
-        if let Some(reason) = entry.gone() {
+        // The mark may be old: it is looked at again before it counts.
+        if entry.take_gone()
+            && let Some(reason) = self.gone(sandbox).await?
+        {
             self.conclude(entry.id, SessionStatus::Dead, &sandbox_gone(&reason)).await?;
             return Ok(Next::Again);
         }
@@ -104,13 +106,7 @@ impl Inner {
     ) -> Result<Next, SessionError> {
         entry.set_client(None);
         let Some(sandbox) = &record.sandbox else { return Ok(Next::Again) };
-        let reason = match self.runtime.inspect(sandbox).await? {
-            None => "it was deleted".to_owned(),
-            Some(status) => match status.state {
-                SandboxState::Gone { reason } => reason,
-                SandboxState::Pending { .. } | SandboxState::Running => return Err(error),
-            },
-        };
+        let Some(reason) = self.gone(sandbox).await? else { return Err(error) };
         self.conclude(entry.id, SessionStatus::Dead, &sandbox_gone(&reason)).await?;
         Ok(Next::Again)
     }

@@ -104,6 +104,8 @@ pub struct NewSession {
     pub request: CreateSession,
     /// How many sessions may live, this one included.
     pub max_live: usize,
+    /// The sandbox it runs in already, where one was found that no session knew: then it is `ready` from the beginning.
+    pub adopted: Option<SandboxName>,
 }
 
 /// The columns that can change, in the order of [`SessionRecord::mutable`].

@@ -7,6 +7,7 @@ use super::record::{MUTABLE, preview};
 use super::sql::{Sql, Tx};
 use super::{Lease, NewSession, ResourceRef, SessionRecord, Store, StoreError, Write};
 use crate::model::{AgentId, ChangeKind, CreateSession, Phase, SessionId, SessionStatus};
+use crate::session::TERMINAL_PROGRAM;
 
 /// Sessions.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Sessions<'_> {
         .push(" RETURNING max_sessions, supports_tui, idle_timeout_seconds, config_generation");
         let agent = write.tx.row(counted).await?.ok_or_else(|| no_agent(new.agent_id))?;
         admit(&mut write, new.agent_id, agent.maybe_whole("max_sessions")?, new.max_live).await?;
-        let record = SessionRecord {
+        let mut record = SessionRecord {
             id: new.id,
             agent_id: new.agent_id,
             title: new.request.title.clone(),
@@ -60,6 +61,18 @@ impl Sessions<'_> {
             ready_at: None,
             stopped_at: None,
         };
+        if let Some(sandbox) = new.adopted {
+            record = SessionRecord {
+                status: SessionStatus::Ready,
+                phase: Phase::Ready,
+                phase_started_at: None,
+                sandbox: Some(sandbox),
+                program: Some(TERMINAL_PROGRAM.to_owned()),
+                supports_tui: true,
+                ready_at: Some(write.now),
+                ..record
+            };
+        }
         let insert = Sql::new(
             "INSERT INTO sessions (title, status, phase, phase_detail, phase_started_at, failure_reason, ending, intent, \
              sandbox, sandbox_url, program, unconfined, harness_session_id, supports_tui, response, idle_timeout_ms, \

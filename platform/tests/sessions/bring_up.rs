@@ -37,7 +37,7 @@ async fn a_session_comes_up_and_its_shell_answers() {
     let mut typist = Typist::attach(&world.client(&session).await).await;
     typist.types("echo \"<$A $S $SESSION_ID $TERM>\"; pwd; tty\n").await;
     typist.sees(&format!("<agent session {} xterm-256color>", session.id)).await;
-    typist.sees("/workspace").await;
+    typist.sees("/workspaces/").await;
     typist.sees("/dev/pts/").await;
 }
 
@@ -99,6 +99,14 @@ async fn the_repository_is_cloned_shallow_and_the_terminal_starts_in_it() {
     typist.sees("hello again").await;
     typist.sees("1\r\n").await;
     typist.sees(&format!("<{url} main>")).await;
+    // What was worked on is there after a restart, and is not cloned over.
+    typist.types("echo unsaved >> hello.txt; echo writ''ten\n").await;
+    typist.sees("written").await;
+    world.sessions.restart(session.id).await.unwrap();
+    let again = world.reaches(session.id, SessionStatus::Ready).await;
+    let mut typist = Typist::attach(&world.client(&again).await).await;
+    typist.types("cat hello.txt\n").await;
+    typist.sees("unsaved").await;
 }
 
 #[tokio::test]

@@ -134,7 +134,7 @@ async fn a_server_killed_while_it_clones_is_continued_at_once_and_nothing_is_clo
     let (begun, go) = (fifo(data.path().join("begun")), fifo(data.path().join("go")));
     let runs = data.path().join("runs");
     let script = format!(
-        "#!/bin/sh\necho run >> {}\necho begun > {}\nread go < {}\nmkdir repo\n",
+        "#!/bin/sh\necho run >> {}\necho begun > {}\nread go < {}\nfor last; do :; done\nmkdir -p \"$last\"\n",
         runs.display(),
         begun.display(),
         go.display()
@@ -156,6 +156,7 @@ async fn a_server_killed_while_it_clones_is_continued_at_once_and_nothing_is_clo
         unconfined: true,
         request,
         max_live: 1000,
+        adopted: None,
     };
     store.sessions().create(new).await.unwrap();
 
@@ -217,6 +218,7 @@ async fn a_live_lease_is_not_taken_by_another_server() {
         unconfined: true,
         request,
         max_live: 1000,
+        adopted: None,
     };
     world.store.sessions().create(new).await.unwrap();
     // Somebody who may live, anywhere.

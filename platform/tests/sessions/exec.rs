@@ -22,7 +22,7 @@ async fn commands_run_beside_the_harness() {
     let done =
         exec(&world.sessions, session.id, sh("pwd; echo \"$SESSION_ID\"; echo oops >&2; exit 4")).await;
     assert_eq!((done.exit_code, done.stderr.as_str(), done.truncated), (4, "oops\n", false));
-    assert!(done.stdout.ends_with(&format!("/workspace\n{}\n", session.id)), "{}", done.stdout);
+    assert!(done.stdout.ends_with(&format!("/workspaces/{0}\n{0}\n", session.id)), "{}", done.stdout);
 
     let stdin = ExecRequest { stdin: Some("line one\nline two".to_owned()), ..sh("wc -l; cat") };
     assert_eq!(exec(&world.sessions, session.id, stdin).await.stdout.trim(), "1");

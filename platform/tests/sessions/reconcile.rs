@@ -1,21 +1,18 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lap_platform::model::SessionStatus;
-use lap_platform::sandbox::{SandboxName, SandboxSpec};
-use lap_platform::session::ManualClock;
+use lap_platform::model::{Session, SessionId, SessionStatus};
+use lap_platform::sandbox::{SandboxName, SandboxSpec, SandboxState};
+use lap_platform::session::TERMINAL_PROGRAM;
+use lap_platform::store::StoreError;
 
-use crate::support::{World, keeper_pid, kill, soon};
+use crate::support::{Typist, World, keeper_pid, kill, soon};
 
-async fn stray(world: &World, name: &str) -> SandboxName {
+/// A sandbox that was made behind the sessions' backs.
+async fn stray(world: &World, name: &str, labels: &[(&str, String)]) -> SandboxName {
     let name = SandboxName(name.to_owned());
-    let spec = SandboxSpec {
-        name: name.clone(),
-        image: None,
-        resources: Default::default(),
-        labels: BTreeMap::new(),
-    };
+    let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), value.clone())).collect();
+    let spec = SandboxSpec { name: name.clone(), image: None, resources: Default::default(), labels };
     world.runtime.create(&spec).await.unwrap();
     let (progress, _states) = tokio::sync::mpsc::channel(8);
     world.runtime.wait_running(&name, &progress).await.unwrap();
@@ -33,35 +30,161 @@ async fn removed(world: &World, name: &SandboxName) {
 }
 
 #[tokio::test]
-async fn a_sandbox_that_no_session_knows_is_removed_after_its_grace_and_not_before() {
-    let clock = Arc::new(ManualClock::default());
-    let hand = Arc::clone(&clock);
-    let world = World::with(move |options| {
-        options.clock = hand;
-        options.settings.defaults.reconcile_interval = Duration::from_millis(50);
-        options.settings.defaults.orphan_grace = Duration::from_secs(300);
+async fn a_sandbox_that_says_of_no_session_that_it_was_its_own_is_left_alone() {
+    let world = World::with(|options| {
+        options.settings.defaults.reconcile_interval = Duration::from_millis(20);
     })
     .await;
-    let name = stray(&world, "s-nobodys").await;
-    // It has been seen once a session that came after it has come up and gone.
-    let session = world.ready(&world.agent().await).await;
-    world.sessions.stop(session.id).await.unwrap();
-    clock.advance(Duration::from_secs(299));
-    let session = world.ready(&world.agent().await).await;
-    world.sessions.stop(session.id).await.unwrap();
-    assert!(world.runtime.inspect(&name).await.unwrap().is_some());
-    // On a busy machine it may be seen for the first time only now: its grace then begins now.
-    let time_passes = async {
-        loop {
-            clock.advance(Duration::from_secs(301));
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::select! {
-        () = removed(&world, &name) => {}
-        () = time_passes => {}
+    let foreign = stray(&world, "s-nobodys", &[]).await;
+    let orphan = stray(&world, "s-orphan", &[("lap.session", SessionId::new().to_string())]).await;
+    // Several looks at everything later.
+    for _ in 0..3 {
+        let session = world.ready(&world.agent().await).await;
+        world.sessions.stop(session.id).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    world.vanishes(&name.0).await;
+    for name in [foreign, orphan] {
+        let status = world.runtime.inspect(&name).await.unwrap().unwrap();
+        assert_eq!(status.state, SandboxState::Running, "{name}");
+        world.runtime.delete(&name).await.unwrap();
+    }
+}
+
+/// Its keeper's process, which is the same as long as nobody ends it.
+fn keeper(world: &World, session: &Session) -> rustix::process::Pid {
+    keeper_pid(&world.data, session.task_arn.as_deref().unwrap())
+}
+
+#[tokio::test]
+async fn sessions_that_an_empty_database_does_not_know_are_found_again_and_go_on() {
+    let world = World::new().await;
+    let agent = world.agent().await;
+    let (one, two) = (world.ready(&agent).await, world.ready(&world.agent().await).await);
+    let again = world.ready(&agent).await;
+    let again = world.sessions.restart(again.id).await.unwrap();
+    let again = world.reaches(again.id, SessionStatus::Ready).await;
+    world.sessions.shutdown().await;
+    let before = [&one, &two, &again].map(|session| keeper(&world, session));
+    // As after a power cut, or a backup of nothing.
+    for file in ["lap.db", "lap.db-wal", "lap.db-shm"] {
+        let _ = std::fs::rename(world.data.path().join(file), world.data.path().join(format!("{file}.lost")));
+    }
+    let store = world.data.options().store().await.unwrap();
+    let next = world.data.options().start(store.clone(), world.runtime.clone()).await.unwrap();
+    for session in [&one, &two, &again] {
+        let found = soon("its return", async {
+            loop {
+                match next.get(session.id).await {
+                    Ok(found) => break found,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        })
+        .await;
+        assert_eq!((found.status, &found.task_arn), (SessionStatus::Ready, &session.task_arn));
+        assert_eq!((found.agent_id, found.origin.as_str()), (session.agent_id, "adopted"));
+        assert_eq!(next.resolve(session.id).await.unwrap().program, TERMINAL_PROGRAM);
+    }
+    assert_eq!([&one, &two, &again].map(|session| keeper(&world, session)), before, "nothing was ended");
+    next.stop_all().await.unwrap();
+    for session in [&one, &two, &again] {
+        world.vanishes(session.task_arn.as_deref().unwrap()).await;
+    }
+    next.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_session_that_an_older_copy_of_the_database_has_for_dead_lives_on() {
+    let world = World::new().await;
+    let agent = world.agent().await;
+    let session = world.ready(&agent).await;
+    world.sessions.stop(session.id).await.unwrap();
+    // The copy is made here: what comes after is not in it.
+    let copied = world.store.sessions().get(session.id).await.unwrap();
+    world.sessions.restart(session.id).await.unwrap();
+    let running = world.reaches(session.id, SessionStatus::Ready).await;
+    let before = keeper(&world, &running);
+    world.sessions.shutdown().await;
+    let stored = world.store.sessions();
+    let restored = stored.update::<StoreError>(session.id, |record| {
+        *record = copied;
+        Ok(())
+    });
+    restored.await.unwrap();
+    let next = world.data.options().start(world.store.clone(), world.runtime.clone()).await.unwrap();
+    let ready_in = async |sandbox: &dyn Fn(&str) -> bool| {
+        soon("its sandbox", async {
+            loop {
+                let now = next.get(session.id).await.unwrap();
+                if now.status == SessionStatus::Ready && now.task_arn.as_deref().is_some_and(sandbox) {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    ready_in(&|name| Some(name) == running.task_arn.as_deref()).await;
+    assert_eq!(keeper(&world, &running), before);
+    // The next restart takes a name that is free.
+    next.restart(session.id).await.unwrap();
+    ready_in(&|name| name.ends_with("-3")).await;
+    next.stop(session.id).await.unwrap();
+    next.shutdown().await;
+}
+
+#[tokio::test]
+async fn sessions_outlive_the_absence_of_their_directory() {
+    let world = World::with(|options| {
+        options.settings.defaults.reconcile_interval = Duration::from_millis(20);
+    })
+    .await;
+    let session = world.ready(&world.agent().await).await;
+    let before = keeper(&world, &session);
+    let (there, away) = (world.data.path().join("sandboxes"), world.data.path().join("away"));
+    std::fs::rename(&there, &away).unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(world.sessions.get(session.id).await.unwrap().status, SessionStatus::Ready);
+    std::fs::create_dir(&there).unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(world.sessions.get(session.id).await.unwrap().status, SessionStatus::Ready);
+    std::fs::remove_dir(&there).unwrap();
+    std::fs::rename(&away, &there).unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(world.sessions.get(session.id).await.unwrap().status, SessionStatus::Ready);
+    assert_eq!(keeper(&world, &session), before);
+    world.sessions.stop(session.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restarted_session_goes_on_in_its_workspace_and_one_that_ended_long_ago_leaves_none() {
+    let world = World::new().await;
+    let session = world.ready(&world.agent().await).await;
+    let mut typist = Typist::attach(&world.client(&session).await).await;
+    typist.types("echo mine > notes; exit\n").await;
+    world.reaches(session.id, SessionStatus::Dead).await;
+    world.vanishes(session.task_arn.as_deref().unwrap()).await;
+    world.sessions.restart(session.id).await.unwrap();
+    let again = world.reaches(session.id, SessionStatus::Ready).await;
+    let mut typist = Typist::attach(&world.client(&again).await).await;
+    typist.types("cat notes\n").await;
+    typist.sees("mine").await;
+    let kept = world.data.path().join("workspaces").join(session.id.to_string());
+    world.sessions.stop(session.id).await.unwrap();
+    assert_eq!(std::fs::read_to_string(kept.join("notes")).unwrap(), "mine\n");
+    world.sessions.shutdown().await;
+    // A server that is started fifteen days later.
+    let mut options = world.data.options();
+    options.wall = Arc::new(|| jiff::Timestamp::now() + jiff::SignedDuration::from_hours(15 * 24));
+    let store = options.store().await.unwrap();
+    let next = options.start(store, world.runtime.clone()).await.unwrap();
+    soon("its removal", async {
+        while kept.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    next.shutdown().await;
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Where a sandbox is kept: `<data>/sandboxes/<name>/` with its socket, log and workspace in it.
+//! Where a sandbox is kept: `<data>/sandboxes/<name>/` with its socket and log in it, and `<data>/workspaces/<session>/`
+//! for what is worked on, which outlives the sandbox: the next one of the session goes on there.
 //!
 //! A folder is a sandbox from the moment it has its name, and it gets the name only when its spec is inside. It stops
 //! being one in the same way: it is renamed, then removed. What a crash leaves half made has a name that begins with a
@@ -6,7 +7,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -24,14 +25,21 @@ const PRIVATE: u32 = 0o700;
 /// All sandboxes of one data directory.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
+    data: PathBuf,
     sandboxes: PathBuf,
-    kept: PathBuf,
+    workspaces: PathBuf,
+    /// Which folder `sandboxes` was when it was opened, whatever its path leads to later.
+    opened: Inode,
 }
 
-/// One sandbox's folder.
+/// Which file something is: its device and number there.
+type Inode = (u64, u64);
+
+/// One sandbox's folder, and its workspace.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     folder: PathBuf,
+    workspace: PathBuf,
 }
 
 /// Which process is a sandbox's keeper.
@@ -46,19 +54,57 @@ impl Layout {
     pub(super) fn open(data: &Path) -> io::Result<Layout> {
         // Absolute, since keepers and programs run elsewhere.
         let data = std::path::absolute(data)?;
-        let layout = Layout { sandboxes: data.join("sandboxes"), kept: data.join("workspaces") };
-        private_dir(&layout.sandboxes)?;
-        Ok(layout)
+        let (sandboxes, workspaces) = (data.join("sandboxes"), data.join("workspaces"));
+        private_dir(&sandboxes)?;
+        private_dir(&workspaces)?;
+        let opened = inode(&sandboxes)?;
+        Ok(Layout { data, sandboxes, workspaces, opened })
+    }
+
+    /// Whether what was opened is still where it was. A folder that was moved away, unmounted or replaced holds no
+    /// sandboxes to be seen, which is not to say that there are none.
+    ///
+    /// # Errors
+    /// When it is not; with words for whoever runs the server.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let what = match inode(&self.sandboxes) {
+            Ok(now) if now == self.opened => return Ok(()),
+            Ok(_) => "has been replaced by another",
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "is not there",
+            Err(_) => "cannot be read",
+        };
+        Err(io::Error::other(format!(
+            "the data directory {} {what} since the server was started: put it back, or start the server again",
+            self.data.display()
+        )))
     }
 
     /// The place of a sandbox, whether there is one or not.
     pub(super) fn place(&self, name: &SandboxName) -> Place {
-        Place { folder: self.sandboxes.join(&name.0) }
+        Place { folder: self.sandboxes.join(&name.0), workspace: self.workspace(workspace_of(name)) }
     }
 
-    /// Where a workspace goes that outlives its sandbox.
-    pub(super) fn kept_workspace(&self, name: &SandboxName) -> PathBuf {
-        self.kept.join(&name.0)
+    /// Where a workspace is, whether there is one or not.
+    pub(super) fn workspace(&self, workspace: &str) -> PathBuf {
+        self.workspaces.join(workspace)
+    }
+
+    /// The names of all workspaces there are.
+    pub(super) fn workspaces(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.workspaces)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        let names: io::Result<Vec<_>> = names.collect();
+        Ok(names?.into_iter().flatten().filter(|name| !name.starts_with('.')).collect())
+    }
+
+    /// Removes a workspace with everything in it.
+    pub(super) fn erase(&self, workspace: &str) -> io::Result<()> {
+        let removing = self.workspaces.join(format!("{REMOVING}{workspace}"));
+        remove_tree(&removing)?;
+        match fs::rename(self.workspace(workspace), &removing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed?,
+        }
+        remove_tree(&removing)
     }
 
     /// The names of all sandboxes there are.
@@ -83,18 +129,19 @@ impl Layout {
         let making = self.sandboxes.join(format!("{MAKING}{}", spec.name));
         remove_tree(&making)?;
         private_dir(&making)?;
-        private_dir(&making.join("workspace"))?;
+        private_dir(&place.workspace)?;
         write_json(&making.join("spec.json"), spec)?;
         fs::rename(&making, &place.folder)?;
         Ok(true)
     }
 
-    /// Removes a sandbox's folder and everything in it, but for its workspace if that is to be kept.
-    pub(super) fn remove(&self, name: &SandboxName, keep_workspace: bool) -> io::Result<()> {
+    /// Removes a sandbox's folder and everything in it; its workspace stays.
+    pub(super) fn remove(&self, name: &SandboxName) -> io::Result<()> {
         let place = self.place(name);
-        if keep_workspace && place.workspace().is_dir() {
-            private_dir(&self.kept)?;
-            fs::rename(place.workspace(), self.kept_workspace(name))?;
+        let earlier = place.earlier_workspace();
+        if earlier.is_dir() {
+            // Only an empty folder gives way, and the next sandbox has not been there yet.
+            fs::rename(earlier, &place.workspace)?;
         }
         let removing = self.sandboxes.join(format!("{REMOVING}{name}"));
         remove_tree(&removing)?;
@@ -107,11 +154,13 @@ impl Layout {
 
     /// Removes what a crash has left half made or half removed.
     pub(super) fn sweep(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.sandboxes)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name.to_str().is_some_and(|n| n.starts_with(MAKING) || n.starts_with(REMOVING)) {
-                remove_tree(&entry.path())?;
+        for folder in [&self.sandboxes, &self.workspaces] {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                if name.to_str().is_some_and(|n| n.starts_with(MAKING) || n.starts_with(REMOVING)) {
+                    remove_tree(&entry.path())?;
+                }
             }
         }
         Ok(())
@@ -126,6 +175,12 @@ impl Place {
 
     /// Where its programs start.
     pub(super) fn workspace(&self) -> PathBuf {
+        let earlier = self.earlier_workspace();
+        if earlier.is_dir() { earlier } else { self.workspace.clone() }
+    }
+
+    /// Where sandboxes of earlier versions have their workspace.
+    fn earlier_workspace(&self) -> PathBuf {
         self.folder.join("workspace")
     }
 
@@ -154,6 +209,17 @@ impl Place {
     pub(super) fn set_keeper(&self, process: ProcessId) -> io::Result<()> {
         write_json(&self.folder.join("keeper.json"), &KeeperFile { process })
     }
+}
+
+/// The workspace of a sandbox: all of one session, `s-<session>` and after restarts `s-<session>-<n>`, have the same.
+fn workspace_of(name: &SandboxName) -> &str {
+    let session = name.0.strip_prefix("s-").and_then(|rest| rest.get(..uuid::fmt::Hyphenated::LENGTH));
+    session.filter(|id| uuid::Uuid::try_parse(id).is_ok()).unwrap_or(&name.0)
+}
+
+fn inode(path: &Path) -> io::Result<Inode> {
+    let about = fs::metadata(path)?;
+    Ok((about.dev(), about.ino()))
 }
 
 fn private_dir(path: &Path) -> io::Result<()> {
@@ -224,8 +290,8 @@ mod tests {
         assert!(!layout.make(&spec).unwrap(), "the second time it is there");
         assert_eq!(layout.names().unwrap(), std::slice::from_ref(&spec.name));
         assert_eq!(layout.place(&spec.name).spec().unwrap(), Some(spec.clone()));
-        layout.remove(&spec.name, false).unwrap();
-        layout.remove(&spec.name, false).unwrap();
+        layout.remove(&spec.name).unwrap();
+        layout.remove(&spec.name).unwrap();
         assert_eq!(fs::read_dir(data.path().join("sandboxes")).unwrap().count(), 0);
     }
 
@@ -241,15 +307,53 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_workspace_outlives_its_sandbox() {
+    fn all_sandboxes_of_a_session_have_one_workspace_which_outlives_them() {
         let data = tempfile::tempdir().unwrap();
         let layout = Layout::open(data.path()).unwrap();
-        let spec = spec("s-1");
-        layout.make(&spec).unwrap();
-        fs::write(layout.place(&spec.name).workspace().join("notes"), "mine").unwrap();
-        layout.remove(&spec.name, true).unwrap();
+        let session = "0197c0de-0000-7000-8000-000000000000";
+        let (first, second) = (spec(&format!("s-{session}")), spec(&format!("s-{session}-12")));
+        layout.make(&first).unwrap();
+        fs::write(layout.place(&first.name).workspace().join("notes"), "mine").unwrap();
+        layout.remove(&first.name).unwrap();
         assert_eq!(layout.names().unwrap(), []);
-        assert_eq!(fs::read_to_string(layout.kept_workspace(&spec.name).join("notes")).unwrap(), "mine");
+        layout.make(&second).unwrap();
+        assert_eq!(fs::read_to_string(layout.place(&second.name).workspace().join("notes")).unwrap(), "mine");
+        layout.remove(&second.name).unwrap();
+        assert_eq!(layout.workspaces().unwrap(), [session]);
+        layout.erase(session).unwrap();
+        layout.erase(session).unwrap();
+        assert_eq!(fs::read_dir(data.path().join("workspaces")).unwrap().count(), 0);
+        assert_eq!(workspace_of(&SandboxName("w-1".to_owned())), "w-1");
+    }
+
+    #[test]
+    fn a_workspace_that_an_earlier_version_made_stays_where_it_is_until_its_sandbox_goes() {
+        let data = tempfile::tempdir().unwrap();
+        let layout = Layout::open(data.path()).unwrap();
+        let spec = spec("s-0197c0de-0000-7000-8000-000000000000");
+        layout.make(&spec).unwrap();
+        let earlier = data.path().join("sandboxes").join(&spec.name.0).join("workspace");
+        fs::create_dir(&earlier).unwrap();
+        fs::write(earlier.join("notes"), "mine").unwrap();
+        assert_eq!(layout.place(&spec.name).workspace(), earlier);
+        layout.remove(&spec.name).unwrap();
+        assert_eq!(fs::read_to_string(layout.place(&spec.name).workspace().join("notes")).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_folder_that_was_moved_away_or_replaced_is_known_and_so_is_its_return() {
+        let home = tempfile::tempdir().unwrap();
+        let (data, away) = (home.path().join("data"), home.path().join("away"));
+        let layout = Layout::open(&data).unwrap();
+        layout.check().unwrap();
+        fs::rename(&data, &away).unwrap();
+        let missing = layout.check().unwrap_err().to_string();
+        assert!(missing.contains("is not there") && missing.contains("start the server again"), "{missing}");
+        Layout::open(&data).unwrap();
+        assert!(layout.check().unwrap_err().to_string().contains("has been replaced"));
+        fs::remove_dir_all(&data).unwrap();
+        fs::rename(&away, &data).unwrap();
+        layout.check().unwrap();
     }
 
     #[test]

@@ -33,9 +33,6 @@ use super::{
 use crate::link::{CALL_TIMEOUT, LinkError, ask_once};
 use crate::unix_socket;
 
-/// A label: a sandbox that has it with the value `true` leaves its workspace behind, as `<data>/workspaces/<name>`.
-pub const KEEP_WORKSPACE: &str = "lap.keep-workspace";
-
 /// Between SIGTERM and SIGKILL for what still runs when a sandbox is removed. The harness has had its own grace before.
 const REMOVAL_GRACE: Duration = Duration::from_secs(2);
 /// How long a keeper may take to end after it said it would; then it is killed.
@@ -92,18 +89,17 @@ impl LocalRuntime {
         Ok(LocalRuntime { inner: Arc::new(inner) })
     }
 
-    /// Where the workspace of a sandbox with the label [`KEEP_WORKSPACE`] is after it was deleted.
-    #[must_use]
-    pub fn kept_workspace(&self, name: &SandboxName) -> PathBuf {
-        self.inner.layout.kept_workspace(name)
-    }
-
     fn place(&self, name: &SandboxName) -> Result<Place, SandboxError> {
         let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.0.is_empty() || name.0.len() > MAX_NAME || !name.0.chars().all(fine) {
             return Err(SandboxError::NotFound(name.clone()));
         }
         Ok(self.inner.layout.place(name))
+    }
+
+    /// Whether what is not seen is not there.
+    fn seen(&self) -> Result<(), SandboxError> {
+        self.inner.layout.check().map_err(|error| unavailable(&error))
     }
 
     fn take_starting(&self, name: &SandboxName) -> Option<Child> {
@@ -193,6 +189,7 @@ impl SandboxRuntime for LocalRuntime {
         let place = self.place(&spec.name)?;
         let (layout, wanted, at) = (self.inner.layout.clone(), spec.clone(), place.clone());
         let known = blocking(move || {
+            layout.check()?;
             layout.make(&wanted)?;
             at.keeper()
         })
@@ -242,7 +239,7 @@ impl SandboxRuntime for LocalRuntime {
     async fn delete(&self, name: &SandboxName) -> Result<(), SandboxError> {
         let Ok(place) = self.place(name) else { return Ok(()) };
         if !place.exists() {
-            return Ok(());
+            return self.seen();
         }
         self.inner.watch.forget(name);
         self.end_keeper(name, &place).await;
@@ -251,28 +248,31 @@ impl SandboxRuntime for LocalRuntime {
             return Err(SandboxError::Unavailable(format!("{left} of its processes cannot be ended")));
         }
         let (layout, of) = (self.inner.layout.clone(), name.clone());
-        blocking(move || {
-            // One that cannot be read asks for nothing.
-            let spec = place.spec().ok().flatten();
-            let keep = spec.is_some_and(|spec| spec.labels.get(KEEP_WORKSPACE).is_some_and(|v| v == "true"));
-            layout.remove(&of, keep)
-        })
-        .await?;
+        blocking(move || layout.remove(&of)).await?;
         self.inner.watch.tell(SandboxEvent::Removed(name.clone()));
         Ok(())
     }
 
     async fn inspect(&self, name: &SandboxName) -> Result<Option<SandboxStatus>, SandboxError> {
         let Ok(place) = self.place(name) else { return Ok(None) };
-        let name = name.clone();
-        blocking(move || Ok(status(name, &place))).await
+        let (name, layout) = (name.clone(), self.inner.layout.clone());
+        blocking(move || {
+            // After the look: what was seen was there.
+            let status = status(name, &place);
+            layout.check()?;
+            Ok(status)
+        })
+        .await
     }
 
     async fn list(&self) -> Result<Vec<SandboxStatus>, SandboxError> {
         let layout = self.inner.layout.clone();
         blocking(move || {
+            layout.check()?;
             let names = layout.names()?.into_iter();
-            Ok(names.filter_map(|name| status(name.clone(), &layout.place(&name))).collect())
+            let all = names.filter_map(|name| status(name.clone(), &layout.place(&name))).collect();
+            layout.check()?;
+            Ok(all)
         })
         .await
     }
@@ -302,7 +302,9 @@ impl SandboxRuntime for LocalRuntime {
         let connected = unix_socket::connect(&place.socket()).await;
         match connected.and_then(tokio::net::UnixStream::into_std) {
             Ok(socket) => Ok(Dialed::Socket(socket)),
-            Err(_) if !place.exists() => Err(SandboxError::NotFound(name.clone())),
+            Err(_) if !place.exists() => {
+                Err(self.seen().err().unwrap_or(SandboxError::NotFound(name.clone())))
+            }
             Err(error) => match state::state_of(&place) {
                 SandboxState::Gone { reason } => Err(SandboxError::Failed(reason)),
                 _ => Err(SandboxError::Unavailable(format!("its keeper cannot be reached: {error}"))),
@@ -313,9 +315,23 @@ impl SandboxRuntime for LocalRuntime {
     async fn logs(&self, name: &SandboxName, tail: Tail) -> Result<String, SandboxError> {
         let place = self.place(name)?;
         if !place.exists() {
-            return Err(SandboxError::NotFound(name.clone()));
+            return Err(self.seen().err().unwrap_or(SandboxError::NotFound(name.clone())));
         }
         blocking(move || state::tail(&place.log(), tail)).await
+    }
+
+    async fn workspaces(&self) -> Result<Vec<String>, SandboxError> {
+        let layout = self.inner.layout.clone();
+        blocking(move || layout.workspaces()).await
+    }
+
+    async fn erase_workspace(&self, workspace: &str) -> Result<(), SandboxError> {
+        let (layout, workspace) = (self.inner.layout.clone(), workspace.to_owned());
+        blocking(move || {
+            layout.check()?;
+            layout.erase(&workspace)
+        })
+        .await
     }
 
     fn workdir(&self, name: &SandboxName) -> String {

@@ -8,7 +8,13 @@ use crate::session::settings::timeouts;
 
 /// The folder in the workspace that has the repository.
 pub(in crate::session) const FOLDER: &str = "repo";
+/// Where it is cloned to, so that what a crash cuts short is not taken for it.
+const UNFINISHED: &str = ".lap/cloning";
 const STEP: &str = "clone";
+/// A session that is restarted goes on in the workspace it had: a repository that is there already is left as it is.
+const CLONE: &str = r#"[ -e "$1" ] && exit 0
+rm -rf "$2"
+git clone --progress --depth 1 --branch "$3" -- "$4" "$2" && mv "$2" "$1""#;
 
 impl BringUp<'_> {
     /// Clones the repository, if there is one: the branch, and no history. With the means of the sandbox's own git and
@@ -28,8 +34,7 @@ impl BringUp<'_> {
         env.insert("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned());
         // Its messages are shown, and in one language.
         env.insert("LC_ALL".to_owned(), "C".to_owned());
-        let branch = self.agent.branch.clone();
-        let argv = ["git", "clone", "--progress", "--depth", "1", "--branch", &branch, "--", &url, FOLDER];
+        let argv = ["sh", "-c", CLONE, "sh", FOLDER, UNFINISHED, &self.agent.branch, &url];
         let run = Run {
             id: STEP.to_owned(),
             argv: argv.map(str::to_owned).to_vec(),

@@ -10,7 +10,7 @@ use crate::keeper_client::KeeperClient;
 use crate::model::{Phase, SessionId};
 use crate::sandbox::{SandboxName, SandboxSpec, SandboxState};
 use crate::session::ending::CLIENT_NAME;
-use crate::session::reconcile::SESSION_LABEL;
+use crate::session::reconcile::{AGENT_LABEL, SESSION_LABEL};
 use crate::session::settings::timeouts;
 
 /// States of a sandbox on its way that wait to be shown; newer ones matter, so a full queue loses none that counts.
@@ -27,7 +27,10 @@ impl BringUp<'_> {
                 name: name.clone(),
                 image: self.agent.harness_image.clone().or_else(|| self.harness.image.clone()),
                 resources: self.agent.resources.clone(),
-                labels: BTreeMap::from([(SESSION_LABEL.to_owned(), self.record.id.to_string())]),
+                labels: BTreeMap::from([
+                    (SESSION_LABEL.to_owned(), self.record.id.to_string()),
+                    (AGENT_LABEL.to_owned(), self.record.agent_id.to_string()),
+                ]),
             };
             self.inner.runtime.create(&spec).await.map_err(|error| sandbox_fault(STEP, error))?;
             // It starts while that is written.

@@ -178,5 +178,6 @@ pub(super) fn new_session(agent_id: AgentId) -> NewSession {
             ..CreateSession::default()
         },
         max_live: 1000,
+        adopted: None,
     }
 }
