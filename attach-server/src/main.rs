@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use lap_attach_server::{RunOptions, logging, run, terminated};
 use lap_platform::config::{Config, Environment, Flag, LoadOptions};
+use lap_platform::open_files;
 
 /// What a wrong command line or configuration ends with.
 const USAGE: u8 = 2;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
     };
     if check {
         print!("{}", config.render());
+        println!("{}", open_files::told());
         return ExitCode::SUCCESS;
     }
     match serve(config) {

@@ -6,6 +6,7 @@
 //! - [`harness`]: which coding agents there are, and how each is started.
 //! - [`keeper_client`]: the client of the keeper inside a sandbox.
 //! - [`link`]: the one link from a server to each sandbox's keeper.
+//! - [`open_files`]: how many files a process may have open.
 //! - [`plain_text`]: what a terminal printed, as lines.
 //! - [`sandbox`]: where programs run, behind one trait, and the runtime for this machine.
 //! - [`secret`]: encryption at rest, keys, tokens.
@@ -19,6 +20,7 @@ pub mod harness;
 pub mod keeper_client;
 pub mod link;
 pub mod model;
+pub mod open_files;
 pub mod plain_text;
 pub mod sandbox;
 pub mod secret;

@@ -9,6 +9,7 @@ use lap_platform::model::validate;
 use lap_platform::model::{
     AgentId, CreateSession, FieldError, Order, Page, Session, SessionId, SessionPatch, SessionStatus,
 };
+use lap_platform::open_files;
 use lap_platform::session::{SessionError, Sessions, SessionsQuery};
 use lap_platform::store::Store;
 use serde::Deserialize;
@@ -18,6 +19,7 @@ use super::page;
 use crate::http::auth::{Can, Keys, Operate, Principal, Read};
 use crate::http::error::{ApiError, Kind};
 use crate::http::extract::{AgentPath, Body, NoBody, OptionalBody, Query, SessionPath};
+use crate::http::limits::RETRY_AFTER;
 
 /// Which sessions a list has.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -71,8 +73,21 @@ pub(super) async fn create(
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     })?;
     unknown_skill(&request.skill_ids)?;
+    if !open_files::has_room() {
+        return Err(no_files());
+    }
     let session = sessions.create(agent, request, "api").await?;
     Ok(Json(with_token(session, &can.principal, &keys)?))
+}
+
+/// What is left of the descriptors is for those who come to end sessions.
+fn no_files() -> ApiError {
+    let message = format!(
+        "the server may have no more files open but the last {}, which it keeps for clients: stop sessions that are \
+         not needed, or start it with a higher limit (ulimit -Hn)",
+        open_files::RESERVE
+    );
+    ApiError::too_many(message, RETRY_AFTER)
 }
 
 /// A first prompt for a program that takes none.
@@ -237,6 +252,9 @@ pub(super) async fn restart(
     SessionPath(id): SessionPath,
     _: NoBody,
 ) -> Result<Json<Session>, ApiError> {
+    if !open_files::has_room() {
+        return Err(no_files());
+    }
     let session = sessions.restart(id).await?;
     Ok(Json(with_token(session, &can.principal, &keys)?))
 }

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 
 use lap_platform::config::Config;
 use lap_platform::link::Links;
+use lap_platform::open_files;
 use lap_platform::session::Sessions;
 use lap_platform::store::Store;
 
@@ -59,6 +60,9 @@ pub fn terminated() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+/// With fewer open files than this a server has room for some dozens of sessions.
+const FEW_FILES: u64 = 1_024;
+
 /// A running server.
 pub struct Server {
     address: SocketAddr,
@@ -79,6 +83,16 @@ impl Server {
     /// # Errors
     /// When anything it needs cannot be had.
     pub async fn start(config: Config, options: RunOptions) -> Result<Server, StartError> {
+        match open_files::raise() {
+            Ok(Some(files)) if files < FEW_FILES => {
+                tracing::warn!(
+                    files,
+                    "few open files are allowed: sessions are refused when all but 64 are in use"
+                );
+            }
+            Ok(files) => tracing::info!(files, "open files allowed"),
+            Err(error) => tracing::warn!(%error, "no more open files are allowed than before"),
+        }
         build::build(config, options).await?.spawn()
     }
 

@@ -10,7 +10,7 @@ use crate::{Config, connect, run};
 pub const VERSION: &str = concat!("lap-keeper ", env!("CARGO_PKG_VERSION"));
 
 const USAGE: &str = "\
-usage: lap-keeper run --socket PATH [--log PATH] [--detach]
+usage: lap-keeper run --socket PATH [--log PATH] [--open-files N] [--detach]
        lap-keeper connect --socket PATH
        lap-keeper --version
 
@@ -19,6 +19,7 @@ usage: lap-keeper run --socket PATH [--log PATH] [--detach]
 
   --socket PATH   where the keeper listens (made with mode 0600)
   --log PATH      where its messages go instead of standard error
+  --open-files N  how many files it and its programs may have open
   --detach        go into the background; returns when the keeper listens
 ";
 
@@ -74,12 +75,20 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         Some("--help" | "-h" | "help") => return Ok(Command::Help),
         _ => return Err(format!("there is no command {}", command.display())),
     };
-    let (mut socket, mut log, mut detach) = (None, None, false);
+    let (mut socket, mut log, mut open_files, mut detach) = (None, None, None, false);
     while let Some(argument) = arguments.next() {
         let slot = match argument.to_str() {
             Some("--help" | "-h") => return Ok(Command::Help),
             Some("--socket") => &mut socket,
             Some("--log") if runs => &mut log,
+            Some("--open-files") if runs => {
+                let number = arguments.next().and_then(|value| value.to_str()?.parse().ok());
+                let number = number.ok_or("--open-files needs a number")?;
+                if open_files.replace(number).is_some() {
+                    return Err("--open-files is given twice".into());
+                }
+                continue;
+            }
             Some("--detach") if runs => {
                 detach = true;
                 continue;
@@ -93,7 +102,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, Strin
         }
     }
     let socket = socket.ok_or("--socket PATH is missing")?;
-    Ok(if runs { Command::Run(Config { socket, log, detach }) } else { Command::Connect(socket) })
+    Ok(if runs { Command::Run(Config { socket, log, open_files, detach }) } else { Command::Connect(socket) })
 }
 
 #[cfg(test)]
@@ -106,8 +115,9 @@ mod tests {
 
     #[test]
     fn commands_are_read_and_faults_named() {
-        let config = Config { socket: "/s".into(), log: Some("/l".into()), detach: true };
-        assert_eq!(parsed("run --detach --log /l --socket /s"), Ok(Command::Run(config)));
+        let config =
+            Config { socket: "/s".into(), log: Some("/l".into()), open_files: Some(256), detach: true };
+        assert_eq!(parsed("run --detach --log /l --open-files 256 --socket /s"), Ok(Command::Run(config)));
         assert_eq!(parsed("connect --socket /s"), Ok(Command::Connect("/s".into())));
         assert_eq!(parsed("--version"), Ok(Command::Version));
         for (line, fault) in [
@@ -115,6 +125,9 @@ mod tests {
             ("go", "there is no command go"),
             ("run", "--socket PATH is missing"),
             ("run --socket", "--socket needs a path"),
+            ("run --socket /a --open-files few", "--open-files needs a number"),
+            ("run --open-files 1 --open-files 2", "--open-files is given twice"),
+            ("connect --open-files 1", "connect does not take --open-files"),
             ("run --socket /a --socket /b", "--socket is given twice"),
             ("connect --socket /a --log /b", "connect does not take --log"),
             ("run --socket /a --verbose", "run does not take --verbose"),

@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::cli::say;
 use crate::keeper::Keeper;
 
@@ -15,6 +17,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Where its messages go, appended; standard error without one.
     pub log: Option<PathBuf>,
+    /// How many files it and, after it, its programs may have open; as many as whoever started it, without one.
+    pub open_files: Option<u64>,
     /// Whether to go into the background, in a session of its own; [`run`] then returns in the caller as soon as the
     /// keeper listens or has failed to.
     pub detach: bool,
@@ -26,6 +30,9 @@ pub struct Config {
 /// and it becomes the parent of every orphan among its descendants. Call it before any thread is started.
 pub fn run(config: &Config) -> i32 {
     close_inherited();
+    if let Some(files) = config.open_files {
+        limit_open_files(files);
+    }
     let mut ready = None;
     if config.detach {
         match detach() {
@@ -54,6 +61,15 @@ pub fn run(config: &Config) -> i32 {
             }
             1
         }
+    }
+}
+
+/// Programs are to be allowed what they would have been without lap, whose server asks for more than that for itself.
+fn limit_open_files(files: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    let current = Some(limit.maximum.map_or(files, |most| files.min(most)));
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum }) {
+        say(&format!("lap-keeper: cannot limit open files to {files}: {error}\n"));
     }
 }
 

@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn a_keeper_that_stood_still_asks_its_peers_before_it_gives_them_up() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config { socket: folder.path().join("s"), log: None, detach: false };
+        let config = Config { socket: folder.path().join("s"), log: None, open_files: None, detach: false };
         let mut keeper = Keeper::new(&config).unwrap();
         let _peer = UnixStream::connect(&config.socket).unwrap();
         let start = Instant::now();
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn a_silent_peer_is_pinged_once_and_given_up_when_it_stays_silent() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config { socket: folder.path().join("s"), log: None, detach: false };
+        let config = Config { socket: folder.path().join("s"), log: None, open_files: None, detach: false };
         let mut keeper = Keeper::new(&config).unwrap();
         let mut peer = UnixStream::connect(&config.socket).unwrap();
         let start = Instant::now();

@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use lap_platform::config::{Config, Environment, LoadOptions};
+use lap_platform::open_files;
 
 use agents::AgentsCommand;
 use args::{Cli, Command};
@@ -110,7 +111,9 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
     if let Some(Command::Serve(args)) = &cli.command {
         let config = load(serve::configuration(args, file))?;
         if args.check_config {
-            Printer::new(&config.environment, true).text(&config.render())?;
+            let printer = Printer::new(&config.environment, true);
+            printer.text(&config.render())?;
+            printer.line(&open_files::told())?;
             return Ok(ExitCode::SUCCESS);
         }
         runtime()?.block_on(serve::serve(config))?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 
 use super::layout::Place;
+use crate::open_files;
 use crate::sandbox::{SANDBOX_VARIABLE, SandboxName};
 
 /// How long a keeper may take to listen. It takes some 10 ms; on a machine that is very busy, seconds.
@@ -17,12 +18,14 @@ pub(super) fn launch(command: &[OsString], name: &SandboxName, place: &Place) ->
     let Some((program, arguments)) = command.split_first() else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
+    let open_files = open_files::for_programs().map(|files| ["--open-files".to_owned(), files.to_string()]);
     Command::new(program)
         .args(arguments)
         .args(["run", "--detach", "--socket"])
         .arg(place.socket())
         .arg("--log")
         .arg(place.log())
+        .args(open_files.iter().flatten())
         .current_dir(place.workspace())
         // A keeper passes nothing on of its own environment, and needs nothing but its mark.
         .env_clear()
