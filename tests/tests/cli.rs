@@ -81,22 +81,6 @@ fn attaching_without_a_name_takes_the_only_live_session_or_asks_which() {
 }
 
 #[test]
-fn the_first_command_starts_the_server_and_down_ends_it() {
-    let machine = Machine::new();
-    assert!(machine.lap(["down"]).succeeds_saying("no server"));
-    let none = machine.lap(["agents", "ls"]);
-    assert_eq!(none.stdout(), "", "nothing but rows is printed where programs read");
-    assert!(none.stderr().contains("no agents"), "{}", none.stderr());
-    let pid = machine.server_pid();
-    machine.lap(["agents", "ls"]).succeeds();
-    assert_eq!(machine.server_pid(), pid, "the second finds it");
-    assert_eq!(machine.mode("data/master.key"), 0o600);
-    assert_eq!(machine.mode("data/lap.db"), 0o600);
-    assert!(machine.lap(["down"]).succeeds_saying(&format!("(process {pid}) has ended")));
-    assert!(!machine.has_server() && !machine.is_running(pid));
-}
-
-#[test]
 fn a_server_that_died_is_started_again_by_whoever_is_attached_and_one_that_was_ended_is_not() {
     let machine = Machine::new();
     machine.lap(["agents", "create", "held", "--harness", "shell", "--model", "m"]).succeeds();
@@ -120,20 +104,6 @@ fn a_server_that_died_is_started_again_by_whoever_is_attached_and_one_that_was_e
     terminal.shows("again");
     terminal.types("\x1dd");
     assert_eq!(terminal.ends(), 0);
-}
-
-#[test]
-fn a_server_that_hangs_is_ended_by_force_with_all_its_sessions() {
-    let machine = Machine::new();
-    machine.lap(["agents", "create", "stuck", "--harness", "shell", "--model", "m"]).succeeds();
-    machine.lap(["sessions", "create", "stuck", "--wait"]).succeeds();
-    let pid = machine.server_pid();
-    machine.freeze(pid);
-    assert!(machine.lap(["down"]).fails(5).contains("--force"));
-    assert!(machine.is_running(pid));
-    machine.lap(["down", "--force"]).succeeds();
-    assert!(!machine.is_running(pid) && !machine.has_server());
-    assert!(machine.leftovers().is_empty());
 }
 
 #[test]
@@ -358,46 +328,9 @@ fn a_session_is_started_used_and_ended() {
     machine.lap(["sessions", "stop", &id, "--yes"]).succeeds();
     assert!(machine.lap(["sessions", "get", &id]).succeeds().contains("status: dead"));
     machine.lap(["sessions", "restart", &id]).succeeds();
-    let down = machine.lap(["down"]);
+    let down = machine.lap(["down", "--yes"]);
     assert!(down.succeeds().contains("ended"), "what was ended is named");
     assert_eq!(machine.leftovers(), Vec::<String>::new(), "no sandbox is left");
-}
-
-#[test]
-fn a_killed_server_is_replaced_and_its_sessions_go_on() {
-    let machine = Machine::new();
-    machine.lap(["agents", "create", "one", "--harness", "shell", "--model", "m"]).succeeds();
-    let id = machine.lap(["sessions", "create", "one", "--wait"]).succeeds().trim().to_owned();
-    machine.lap(["sessions", "exec", &id, "--", "sh", "-c", "echo kept > note"]).succeeds();
-    let killed = machine.server_pid();
-    machine.kill(killed);
-    assert!(machine.has_server(), "server.json is left behind, and recognised");
-    assert_eq!(machine.lap(["sessions", "exec", &id, "--", "cat", "note"]).succeeds(), "kept\n");
-    assert_ne!(machine.server_pid(), killed);
-
-    // Sandboxes whose server is gone are ended by `down` all the same.
-    machine.kill(machine.server_pid());
-    machine.lap(["down"]).succeeds();
-    assert_eq!(machine.leftovers(), Vec::<String>::new());
-}
-
-#[test]
-fn down_can_leave_sessions_running() {
-    let machine = Machine::new();
-    machine.lap(["agents", "create", "one", "--harness", "shell", "--model", "m"]).succeeds();
-    let id = machine.lap(["sessions", "create", "one", "--wait"]).succeeds().trim().to_owned();
-    machine.lap(["down", "--keep-sessions"]).succeeds();
-    assert!(!machine.leftovers().is_empty());
-    assert!(machine.lap(["sessions", "get", &id]).succeeds().contains("status: ready"));
-}
-
-#[test]
-fn a_second_server_on_the_same_data_is_told_whose_it_is() {
-    let machine = Machine::new();
-    machine.lap(["agents", "ls"]).succeeds();
-    let refused = machine.lap(["serve", "--port", "0"]).fails(1);
-    assert!(refused.contains(&format!("(process {})", machine.server_pid())), "{refused}");
-    assert!(refused.contains("lap down") && refused.contains("LAP_DATA_DIR"), "{refused}");
 }
 
 #[test]

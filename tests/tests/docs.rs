@@ -60,7 +60,7 @@ fn run(page: &str) {
     };
     let done = bash(&script(page));
     // Whatever a page that failed left running.
-    bash("lap down --force");
+    bash("lap down --force --yes");
     assert!(
         done.status.success(),
         "{page}: {}\n{}\n{}",

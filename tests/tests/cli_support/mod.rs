@@ -1,4 +1,5 @@
 //! A machine of one's own for the `lap` program: directories nobody else has, and a server that ends with the test.
+#![allow(dead_code)] // each suite uses a part of it
 
 pub(crate) mod terminal;
 
@@ -149,7 +150,7 @@ impl Drop for Machine {
         // A failing test must not leave a server or a sandbox behind either.
         let _ = std::fs::remove_file(self.path("config/config.toml"));
         let _ = std::fs::remove_file(self.path("config/contexts.toml"));
-        let _ = self.command(["down", "--force"]).output();
+        let _ = self.command(["down", "--force", "--yes"]).output();
     }
 }
 

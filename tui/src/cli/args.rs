@@ -155,6 +155,9 @@ pub(super) struct DownArgs {
     /// Kill the server if it does not answer or does not end in time.
     #[arg(long)]
     pub(super) force: bool,
+    /// Do not ask before sessions end.
+    #[arg(short, long)]
+    pub(super) yes: bool,
 }
 
 /// How a command prints.

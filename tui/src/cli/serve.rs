@@ -1,14 +1,17 @@
+//! The server of this machine by hand: run in the foreground, and ended.
+
 use std::path::PathBuf;
 
 use lap_attach_server::{RunOptions, Server, logging, terminated};
 use lap_platform::config::{Config, Environment, Flag, LoadOptions};
+use lap_platform::model::Session;
 
 use super::args::{DownArgs, ServeArgs};
-use super::connect::App;
+use super::connect::{App, Target};
 use super::fault::{Exit, Fault};
-use super::print::note;
+use super::print::{confirm, note};
 use super::resolve::describe;
-use crate::embed::{self, Down, Ended};
+use crate::embed::{Down, Ended, Ending};
 
 /// The configuration of a server started by hand.
 pub(super) fn configuration(args: &ServeArgs, file: Option<PathBuf>) -> LoadOptions {
@@ -33,10 +36,26 @@ pub(super) async fn serve(config: Config) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Sessions that a question names one by one.
+const NAMED: usize = 5;
+
 /// Ends the sessions and the server of this machine, and says what it has ended.
 pub(super) async fn down(app: &App, args: &DownArgs) -> Result<(), Fault> {
+    let another = match app.target()? {
+        Target::Local => None,
+        Target::Context(name) => Some(format!("the server of the context {name}")),
+        Target::Url(url) => Some(format!("the server at {url}")),
+    };
+    if let Some(another) = another {
+        return Err(Fault::usage(format!("`lap down` ends the server of this machine, and not {another}"))
+            .hint("for this machine's: lap --context local down"));
+    }
     let how = Down { keep_sessions: args.keep_sessions, force: args.force };
-    match embed::end(&app.config, how).await? {
+    let ending = Ending::look(&app.config, how).await?;
+    if !args.yes && !ending.sessions().is_empty() {
+        confirm(&question(ending.sessions()), "--yes, or leave them running with --keep-sessions")?;
+    }
+    match ending.end().await? {
         Ended::Nothing => note("no server of lap's runs on this machine"),
         Ended::Server { pid, stopped, failed } => {
             for session in &stopped {
@@ -52,4 +71,13 @@ pub(super) async fn down(app: &App, args: &DownArgs) -> Result<(), Fault> {
                 .hint(format!("{}\nrun `lap down` again", why.join("\n"))))
         }
     }
+}
+
+/// What is asked before sessions end with their server.
+fn question(live: &[Session]) -> String {
+    let named: Vec<String> = live.iter().take(NAMED).map(describe).collect();
+    let more = live.len() - named.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let sessions = if live.len() == 1 { "1 session" } else { &format!("{} sessions", live.len()) };
+    format!("{sessions} will end: {}{more}. Their files stay. End the server?", named.join(", "))
 }

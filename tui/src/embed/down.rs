@@ -1,3 +1,5 @@
+//! Ending the server of this machine, and what runs on it.
+
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -44,28 +46,76 @@ pub enum Ended {
     },
 }
 
-/// Ends all sessions of this machine and then its server. Where the server is gone but sandboxes are left, it is
-/// started for that: nothing else can end them.
-///
-/// # Errors
-/// When it does not answer or does not end.
-pub async fn end(config: &Config, how: Down) -> Result<Ended, EmbedError> {
-    let server = match find(config).await {
-        Err(EmbedError::Silent { pid, .. }) if how.force && holds_data(config, pid) => {
-            end_process(pid, HUNG_GRACE, true).await?;
-            if how.keep_sessions || !left_behind(config) {
+/// The server of this machine, about to be ended with what runs on it.
+#[derive(Debug)]
+pub struct Ending<'a> {
+    config: &'a Config,
+    how: Down,
+    server: Found,
+    live: Vec<Session>,
+}
+
+#[derive(Debug)]
+enum Found {
+    Nothing,
+    /// It did not answer, and was killed.
+    Killed {
+        pid: u32,
+    },
+    Server(LocalServer),
+}
+
+impl<'a> Ending<'a> {
+    /// Looks what there is to be ended. Where the server is gone but sandboxes are left, it is started for that: nothing
+    /// else can end them. One that does not answer is killed here, if that may be.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn look(config: &'a Config, how: Down) -> Result<Ending<'a>, EmbedError> {
+        let sandboxes = !how.keep_sessions && left_behind(config);
+        let server = match find(config).await {
+            Err(EmbedError::Silent { pid, .. }) if how.force && holds_data(config, pid) => {
+                end_process(pid, HUNG_GRACE, true).await?;
+                if sandboxes { Found::Server(ensure(config, || ()).await?) } else { Found::Killed { pid } }
+            }
+            Err(error) => return Err(error),
+            Ok(Some(server)) => Found::Server(server),
+            Ok(None) if sandboxes => Found::Server(ensure(config, || ()).await?),
+            Ok(None) => Found::Nothing,
+        };
+        let live = match &server {
+            Found::Server(server) if !how.keep_sessions => live_sessions(&client(server)?).await?,
+            _ => Vec::new(),
+        };
+        Ok(Ending { config, how, server, live })
+    }
+
+    /// The sessions that end with it.
+    #[must_use]
+    pub fn sessions(&self) -> &[Session] {
+        &self.live
+    }
+
+    /// Ends them, and then the server.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub async fn end(self) -> Result<Ended, EmbedError> {
+        let server = match self.server {
+            Found::Nothing => return Ok(Ended::Nothing),
+            Found::Killed { pid } => {
                 return Ok(Ended::Server { pid, stopped: Vec::new(), failed: Vec::new() });
             }
-            ensure(config, || ()).await?
-        }
-        Err(error) => return Err(error),
-        Ok(Some(server)) => server,
-        Ok(None) if how.keep_sessions || !left_behind(config) => return Ok(Ended::Nothing),
-        Ok(None) => ensure(config, || ()).await?,
-    };
-    let (stopped, failed) = if how.keep_sessions { Default::default() } else { stop_all(&server).await? };
-    end_process(server.pid, config.limits.drain + BEYOND_DRAIN, how.force).await?;
-    Ok(Ended::Server { pid: server.pid, stopped, failed })
+            Found::Server(server) => server,
+        };
+        let (stopped, failed) = stop_all(&client(&server)?, self.live).await;
+        end_process(server.pid, self.config.limits.drain + BEYOND_DRAIN, self.how.force).await?;
+        Ok(Ended::Server { pid: server.pid, stopped, failed })
+    }
+}
+
+fn client(server: &LocalServer) -> Result<Client, EmbedError> {
+    Ok(Client::new(&server.url, Some(server.key.expose()))?)
 }
 
 /// Whether sandboxes are left from a server that is gone.
@@ -76,18 +126,19 @@ fn left_behind(config: &Config) -> bool {
 
 type Stopped = (Vec<Session>, Vec<(SessionId, ClientError)>);
 
-async fn stop_all(server: &LocalServer) -> Result<Stopped, EmbedError> {
-    let client = Client::new(&server.url, Some(server.key.expose()))?;
+async fn live_sessions(client: &Client) -> Result<Vec<Session>, EmbedError> {
     let mut live = Vec::new();
     for status in [SessionStatus::Creating, SessionStatus::Ready] {
         live.extend(
             client.all_sessions(&SessionsQuery { status: Some(status), ..Default::default() }).await?,
         );
     }
-    let stops = live.into_iter().map(|session| {
-        let client = &client;
-        async move { (session.id, client.stop_session(session.id).await) }
-    });
+    Ok(live)
+}
+
+async fn stop_all(client: &Client, live: Vec<Session>) -> Stopped {
+    let stops =
+        live.into_iter().map(|session| async move { (session.id, client.stop_session(session.id).await) });
     let mut done: Stopped = Default::default();
     let mut stops = stream::iter(stops).buffer_unordered(AT_ONCE);
     while let Some((id, result)) = stops.next().await {
@@ -97,7 +148,7 @@ async fn stop_all(server: &LocalServer) -> Result<Stopped, EmbedError> {
             Err(error) => done.1.push((id, error)),
         }
     }
-    Ok(done)
+    done
 }
 
 async fn end_process(pid: u32, patience: Duration, force: bool) -> Result<(), EmbedError> {

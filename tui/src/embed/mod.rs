@@ -18,7 +18,7 @@ use lap_platform::config::DirsError;
 use lap_platform::secret::KeyError;
 
 pub use background::{SUBCOMMAND, background};
-pub use down::{Down, Ended, end};
+pub use down::{Down, Ended, Ending};
 pub use presence::{LocalServer, find};
 pub use revive::{Revive, Revived};
 pub use start::ensure;
