@@ -4,7 +4,6 @@
 //! - [`client`]: how a program talks to a server: the typed REST client and the change feed.
 //! - [`config`]: all settings, parsed once.
 //! - [`harness`]: which coding agents there are, and how each is started.
-//! - [`keeper_client`]: the client of the keeper inside a sandbox.
 //! - [`link`]: the one link from a server to each sandbox's keeper.
 //! - [`open_files`]: how many files a process may have open.
 //! - [`plain_text`]: what a terminal printed, as lines.
@@ -17,7 +16,6 @@
 pub mod client;
 pub mod config;
 pub mod harness;
-pub mod keeper_client;
 pub mod link;
 pub mod model;
 pub mod open_files;

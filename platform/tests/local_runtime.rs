@@ -6,8 +6,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use lap_platform::keeper_client::{KeeperClient, Run};
+use lap_platform::link::{Keeper, LinkError, Links, Run};
 use lap_platform::sandbox::local::{LocalOptions, LocalRuntime};
 use lap_platform::sandbox::{
     SandboxError, SandboxEvent, SandboxName, SandboxRuntime, SandboxSpec, SandboxState,
@@ -39,8 +40,10 @@ async fn up(runtime: &LocalRuntime, spec: &SandboxSpec) {
     wait_running(runtime, &spec.name).await.unwrap();
 }
 
-async fn client(runtime: &LocalRuntime, name: &SandboxName) -> KeeperClient {
-    KeeperClient::connect(runtime.connect(name).await.unwrap(), "test").await.unwrap()
+async fn client(runtime: &LocalRuntime, name: &SandboxName) -> Keeper {
+    let runtime: Arc<dyn SandboxRuntime> = Arc::new(runtime.clone());
+    let links = Links::start(Arc::new(runtime), tokio::runtime::Handle::current()).unwrap();
+    links.keeper(name)
 }
 
 fn run(runtime: &LocalRuntime, name: &SandboxName, script: &str) -> Run {
@@ -138,7 +141,12 @@ async fn what_a_killed_keeper_left_running_is_ended_with_its_sandbox() {
     let left = run(&runtime, &spec.name, "setsid setsid sleep 1007 > /dev/null 2>&1 & echo begun");
     client.run_once(left).await.unwrap();
     kill(keeper_pid(&data, &spec.name.0));
-    soon("the end", client.wait_ended()).await;
+    soon("the end", async {
+        while !matches!(client.info().await, Err(LinkError::Gone(_))) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     assert!(!marked(&spec.name.0).is_empty(), "it is still there");
     runtime.delete(&spec.name).await.unwrap();
     assert_eq!(marked(&spec.name.0), []);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use lap_platform::keeper_client::KeeperClient;
 use lap_platform::model::{HarnessEvidence, SandboxEvidence, Session};
 use lap_platform::sandbox::{SandboxName, SandboxState};
 use lap_platform::session::{Sessions, TERMINAL_PROGRAM};
@@ -44,9 +43,7 @@ pub(super) async fn program(
 ) -> Option<Result<Program, String>> {
     let name = SandboxName(session.task_arn.clone().filter(|_| session.status.is_live())?);
     let ask = async {
-        let stream = sessions.runtime().connect(&name).await.map_err(|error| error.to_string())?;
-        let keeper = KeeperClient::connect(stream, "diagnose").await.map_err(|error| error.to_string())?;
-        let programs = keeper.programs().await.map_err(|error| error.to_string())?;
+        let programs = sessions.keeper(&name).programs().await.map_err(|error| error.to_string())?;
         let found = programs.into_iter().find(|program| program.id == TERMINAL_PROGRAM);
         found.ok_or_else(|| "the program has not been started".to_owned())
     };

@@ -86,7 +86,8 @@ pub(super) async fn build(config: Config, options: RunOptions) -> Result<Built, 
     let runtime: Arc<dyn SandboxRuntime> =
         Arc::new(LocalRuntime::open(local_options(&config, options.keeper)?)?);
     let (links, unstarted) = Links::new(Arc::new(Arc::clone(&runtime)), tokio::runtime::Handle::current());
-    let sessions = Sessions::start(SessionsParts::of(&config, store.clone(), runtime)?).await?;
+    let sessions =
+        Sessions::start(SessionsParts::of(&config, store.clone(), runtime, links.clone())?).await?;
     let terminals = Arc::new(SessionTerminals::new(sessions.clone()));
     let (hub, hub_thread) = hub::start(hub_config(&config), terminals, unstarted)
         .map_err(|cause| system("the terminals' thread", cause))?;

@@ -10,7 +10,6 @@ use super::bringup::steps;
 use super::driver::Next;
 use super::live::Entry;
 use super::{Inner, SessionError};
-use crate::keeper_client::KeeperClient;
 use crate::model::{Agent, Phase, SessionId, SessionStatus};
 use crate::sandbox::{SandboxName, Tail};
 use crate::store::{Intent, SessionRecord, StoreError};
@@ -105,7 +104,6 @@ impl Inner {
                 .logs(sandbox, Tail { lines: EVIDENCE_LINES, within: None })
                 .await
                 .unwrap_or_default();
-            entry.set_client(None);
             self.runtime.delete(sandbox).await?;
             if !log.trim().is_empty() {
                 self.held(id, |record| {
@@ -158,26 +156,11 @@ impl Inner {
     ) -> Result<(), SessionError> {
         let Some(program) = &record.program else { return Ok(()) };
         self.held(entry.id, |record| record.phase_detail = Some("stopping".to_owned())).await?;
-        let client = match entry.client() {
-            Some(client) => client,
-            None => match self.connect(sandbox).await {
-                Ok(client) => client,
-                Err(error) => {
-                    tracing::info!(session = %entry.id, %error, "its keeper cannot be reached; it is removed as it is");
-                    return Ok(());
-                }
-            },
-        };
-        if let Err(error) = client.stop(program, self.settings.defaults.stop_grace).await {
+        if let Err(error) = self.links.keeper(sandbox).stop(program, self.settings.defaults.stop_grace).await
+        {
             tracing::warn!(session = %entry.id, %error, "its terminal's program did not stop as asked");
         }
         Ok(())
-    }
-
-    /// A new connection to a sandbox's keeper.
-    pub(super) async fn connect(&self, sandbox: &SandboxName) -> Result<KeeperClient, SessionError> {
-        let stream = self.runtime.connect(sandbox).await?;
-        Ok(KeeperClient::connect(stream, CLIENT_NAME).await?)
     }
 
     /// Changes a session under this server's lease.
@@ -208,9 +191,6 @@ impl Inner {
         changed.await.map_err(SessionError::of_session(id))
     }
 }
-
-/// What the service calls itself to keepers.
-pub(super) const CLIENT_NAME: &str = concat!("lap ", env!("CARGO_PKG_VERSION"), " sessions");
 
 /// A session that is being ended has.
 fn die(record: &mut SessionRecord, now: Timestamp) {

@@ -1,4 +1,4 @@
-use crate::keeper_client::KeeperError;
+use crate::link::LinkError;
 use crate::model::{AgentId, FieldError, SessionId};
 use crate::sandbox::SandboxError;
 use crate::store::StoreError;
@@ -57,8 +57,8 @@ impl From<SandboxError> for SessionError {
     }
 }
 
-impl From<KeeperError> for SessionError {
-    fn from(error: KeeperError) -> SessionError {
+impl From<LinkError> for SessionError {
+    fn from(error: LinkError) -> SessionError {
         SessionError::Sandbox(error.to_string())
     }
 }

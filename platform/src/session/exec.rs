@@ -7,7 +7,7 @@ use lap_wire::control::{ErrorCode, ExitStatus};
 use uuid::Uuid;
 
 use super::{Inner, SessionError};
-use crate::keeper_client::{KeeperError, Run};
+use crate::link::{LinkError, Run};
 use crate::model::{ExecRequest, ExecResult, SessionId, SessionStatus, validate};
 
 /// How long a command may take when the request does not say.
@@ -37,10 +37,7 @@ impl Inner {
         let harness = self.catalog.get(&agent.harness_id).ok_or_else(|| {
             SessionError::Conflict(format!("there is no harness {} any more", agent.harness_id))
         })?;
-        let client = match self.table.get(id).and_then(|entry| entry.client()) {
-            Some(client) => client,
-            None => self.connect(sandbox).await?,
-        };
+        let keeper = self.links.keeper(sandbox);
         let timeout = Duration::from_secs(request.timeout_seconds.unwrap_or(DEFAULT_SECONDS).into());
         let run = Run {
             id: format!("exec-{}", Uuid::new_v4().simple()),
@@ -51,7 +48,7 @@ impl Inner {
             keep: MAX_OUTPUT,
             timeout,
         };
-        let output = client.run_once(run).await.map_err(explain)?;
+        let output = keeper.run_once(run).await.map_err(explain)?;
         let mut stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         if output.timed_out {
             stderr.push_str(&format!("\nended after {} s, the time it was given\n", timeout.as_secs()));
@@ -65,9 +62,9 @@ impl Inner {
     }
 }
 
-fn explain(error: KeeperError) -> SessionError {
+fn explain(error: LinkError) -> SessionError {
     match error {
-        KeeperError::Refused(refused) => match refused.code {
+        LinkError::Refused(refused) => match refused.code {
             ErrorCode::Overloaded => SessionError::Unavailable(
                 "too many commands run in this session at once: wait until one has ended".to_owned(),
             ),

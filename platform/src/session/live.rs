@@ -8,7 +8,6 @@ use std::time::Duration;
 use lap_wire::control::Attention;
 use tokio::sync::Notify;
 
-use crate::keeper_client::KeeperClient;
 use crate::model::SessionId;
 
 /// What is known of a session only while its terminal is attached. Set by the hub, kept in memory.
@@ -47,8 +46,6 @@ pub(super) struct Entry {
 struct State {
     /// What the hub knows; the default while it does not have its terminal.
     live: Live,
-    /// The connection the last work on it left open.
-    client: Option<KeeperClient>,
     /// The runtime's word that its sandbox is gone.
     gone: Option<String>,
     /// Something has changed since the driver looked.
@@ -168,15 +165,6 @@ impl Entry {
     /// Takes the word back; says whether there was one.
     pub(super) fn take_gone(&self) -> bool {
         self.lock().gone.take().is_some()
-    }
-
-    /// The connection to its keeper, if there is one that has not ended.
-    pub(super) fn client(&self) -> Option<KeeperClient> {
-        self.lock().client.clone().filter(|client| client.ended().is_none())
-    }
-
-    pub(super) fn set_client(&self, client: Option<KeeperClient>) {
-        self.lock().client = client;
     }
 
     /// When bringing it up must be over: `limit` from the first time this was asked.

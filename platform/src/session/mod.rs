@@ -41,7 +41,8 @@ pub use crate::store::SessionsQuery;
 use self::live::{Table, Unsaid};
 use crate::config::Config;
 use crate::harness::{Catalog, CatalogFaults, Host};
-use crate::sandbox::SandboxRuntime;
+use crate::link::{Keeper, Links};
+use crate::sandbox::{SandboxName, SandboxRuntime};
 use crate::store::Store;
 
 /// What the service is made from.
@@ -50,6 +51,8 @@ pub struct SessionsParts {
     pub store: Store,
     /// Where they run.
     pub runtime: Arc<dyn SandboxRuntime>,
+    /// The links to the keepers there.
+    pub links: Links,
     /// What they run.
     pub catalog: Catalog,
     /// The machine and user, for sandboxes that are on it.
@@ -69,10 +72,12 @@ impl SessionsParts {
         config: &Config,
         store: Store,
         runtime: Arc<dyn SandboxRuntime>,
+        links: Links,
     ) -> Result<SessionsParts, CatalogFaults> {
         Ok(SessionsParts {
             store,
             runtime,
+            links,
             catalog: Catalog::load(Some(&config.dirs.config), &config.harnesses)?,
             host: Host::of(&config.environment),
             settings: SessionSettings::of(config),
@@ -90,6 +95,7 @@ pub struct Sessions {
 struct Inner {
     store: Store,
     runtime: Arc<dyn SandboxRuntime>,
+    links: Links,
     catalog: Catalog,
     host: Host,
     settings: SessionSettings,
@@ -108,10 +114,11 @@ impl Sessions {
     /// # Errors
     /// When the store or the runtime cannot be read.
     pub async fn start(parts: SessionsParts) -> Result<Sessions, SessionError> {
-        let SessionsParts { store, runtime, catalog, host, settings, clock } = parts;
+        let SessionsParts { store, runtime, links, catalog, host, settings, clock } = parts;
         let inner = Arc::new(Inner {
             store,
             runtime,
+            links,
             catalog,
             host,
             settings,
@@ -138,6 +145,12 @@ impl Sessions {
     #[must_use]
     pub fn runtime(&self) -> &Arc<dyn SandboxRuntime> {
         &self.inner.runtime
+    }
+
+    /// The keeper of a sandbox.
+    #[must_use]
+    pub fn keeper(&self, sandbox: &SandboxName) -> Keeper {
+        self.inner.links.keeper(sandbox)
     }
 
     /// What can be run.

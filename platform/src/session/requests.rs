@@ -179,11 +179,7 @@ impl Sessions {
             let message = format!("the session is {}: there is nothing to abort", record.status.as_str());
             return Err(SessionError::Conflict(message));
         };
-        let client = match self.inner.table.get(id).and_then(|entry| entry.client()) {
-            Some(client) => client,
-            None => self.inner.connect(sandbox).await?,
-        };
-        client.signal(program, "SIGINT").await?;
+        self.keeper(sandbox).signal(program, "SIGINT").await?;
         Ok(self.shown(&record))
     }
 

@@ -12,7 +12,7 @@ use super::idle::{Idle, Verdict};
 use super::live::Entry;
 use super::output::{TAIL_BYTES, Tail};
 use super::{Inner, SessionError, TERMINAL_PROGRAM};
-use crate::keeper_client::{Channel, ChannelEvent, KeeperClient, KeeperError};
+use crate::link::{Channel, ChannelEvent, Keeper, LinkError};
 use crate::model::SessionStatus;
 use crate::store::SessionRecord;
 
@@ -24,7 +24,7 @@ enum Event {
     /// The terminal's program has ended.
     Exit(ExitStatus),
     /// The connection to its keeper has.
-    Lost(KeeperError),
+    Lost(LinkError),
     /// Something is different in the store, or at the hub, or with the sandbox.
     Poked,
     /// Time has come for what the idle rule said.
@@ -49,16 +49,9 @@ impl Inner {
             self.conclude(entry.id, SessionStatus::Dead, &sandbox_gone(&reason)).await?;
             return Ok(Next::Again);
         }
-        let client = match entry.client() {
-            Some(client) => client,
-            None => match self.connect(sandbox).await {
-                Ok(client) => client,
-                Err(error) => return self.unreachable(entry, &record, error).await,
-            },
-        };
-        entry.set_client(Some(client.clone()));
+        let keeper = self.links.keeper(sandbox);
         let program = record.program.as_deref().unwrap_or(TERMINAL_PROGRAM);
-        let mut end = match watch_end(&client, program).await {
+        let mut end = match watch_end(&keeper, program).await {
             Ok(channel) => channel,
             Err(error) if error.is_not_found() => {
                 self.conclude(entry.id, SessionStatus::Dead, "its terminal is gone from its sandbox").await?;
@@ -74,7 +67,7 @@ impl Inner {
                 verdict = idle.due(entry, &*self.clock) => Event::Time(verdict),
             };
             match event {
-                Event::Exit(status) => return self.exited(entry, &client, program, &status).await,
+                Event::Exit(status) => return self.exited(entry, &keeper, program, &status).await,
                 Event::Lost(error) => return self.unreachable(entry, &record, error.into()).await,
                 Event::Poked => {
                     idle.save_activity(self, entry).await?;
@@ -104,7 +97,6 @@ impl Inner {
         record: &SessionRecord,
         error: SessionError,
     ) -> Result<Next, SessionError> {
-        entry.set_client(None);
         let Some(sandbox) = &record.sandbox else { return Ok(Next::Again) };
         let Some(reason) = self.gone(sandbox).await? else { return Err(error) };
         self.conclude(entry.id, SessionStatus::Dead, &sandbox_gone(&reason)).await?;
@@ -115,13 +107,13 @@ impl Inner {
     async fn exited(
         &self,
         entry: &Entry,
-        client: &KeeperClient,
+        keeper: &Keeper,
         program: &str,
         status: &ExitStatus,
     ) -> Result<Next, SessionError> {
         let mut reason = describe(status);
         if status.code != Some(0)
-            && let Ok(Ok(lines)) = tokio::time::timeout(LAST_OUTPUT, last_output(client, program)).await
+            && let Ok(Ok(lines)) = tokio::time::timeout(LAST_OUTPUT, last_output(keeper, program)).await
             && !lines.is_empty()
         {
             reason = format!("{reason}. It last printed:\n{}", lines.join("\n"));
@@ -145,8 +137,8 @@ pub(super) fn describe(status: &ExitStatus) -> String {
 }
 
 /// A channel that hears of the program's end and takes none of its output.
-async fn watch_end(client: &KeeperClient, program: &str) -> Result<Channel, KeeperError> {
-    client.open(Open { output: false, ..Open::new(program, Mode::View) }).await
+async fn watch_end(keeper: &Keeper, program: &str) -> Result<Channel, LinkError> {
+    keeper.open(Open { output: false, ..Open::new(program, Mode::View) }).await
 }
 
 async fn end_of(channel: &mut Channel) -> Event {
@@ -154,7 +146,7 @@ async fn end_of(channel: &mut Channel) -> Event {
         match channel.next().await {
             Ok(ChannelEvent::Message(ServerMessage::Exit(status))) => return Event::Exit(status),
             Ok(ChannelEvent::Message(ServerMessage::Closed { reason })) => {
-                return Event::Lost(KeeperError::Lost(reason));
+                return Event::Lost(LinkError::Lost(reason));
             }
             Ok(_) => {}
             Err(error) => return Event::Lost(error),
@@ -163,15 +155,15 @@ async fn end_of(channel: &mut Channel) -> Event {
 }
 
 /// The last lines of a terminal whose program has ended.
-async fn last_output(client: &KeeperClient, program: &str) -> Result<Vec<String>, KeeperError> {
-    let programs = client.programs().await?;
+async fn last_output(keeper: &Keeper, program: &str) -> Result<Vec<String>, LinkError> {
+    let programs = keeper.programs().await?;
     let Some(Program { epoch, output, .. }) = programs.into_iter().find(|p| p.id == program) else {
         return Ok(Vec::new());
     };
     // The position is good only together with the size generation, which an opening tells.
-    let size_generation = watch_end(client, program).await?.opened().size_generation;
+    let size_generation = watch_end(keeper, program).await?.opened().size_generation;
     let offset = output.saturating_sub(TAIL_BYTES as u64);
-    let mut channel = client
+    let mut channel = keeper
         .open(Open {
             since: Some(Since { epoch, offset, size_generation }),
             ..Open::new(program, Mode::View)

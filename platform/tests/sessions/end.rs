@@ -186,9 +186,9 @@ async fn no_more_sessions_live_than_may_however_they_are_asked_for() {
 }
 
 /// Waits for a program's end beside its viewers.
-struct End(lap_platform::keeper_client::Channel);
+struct End(lap_platform::link::Channel);
 
-async fn lap_platform_exit(client: &lap_platform::keeper_client::KeeperClient) -> End {
+async fn lap_platform_exit(client: &lap_platform::link::Keeper) -> End {
     use lap_wire::control::{Mode, Open};
     let open = Open { output: false, ..Open::new(lap_platform::session::TERMINAL_PROGRAM, Mode::View) };
     End(client.open(open).await.unwrap())
@@ -196,7 +196,7 @@ async fn lap_platform_exit(client: &lap_platform::keeper_client::KeeperClient) -
 
 impl End {
     async fn next_exit(&mut self) {
-        use lap_platform::keeper_client::ChannelEvent;
+        use lap_platform::link::ChannelEvent;
         use lap_wire::control::ServerMessage;
         while !matches!(self.0.next().await.unwrap(), ChannelEvent::Message(ServerMessage::Exit(_))) {}
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lap_platform::keeper_client::{ChannelEvent, KeeperClient};
+use lap_platform::link::{ChannelEvent, Keeper, Links};
 use lap_platform::model::{Agent, AgentId, CreateSession, Resources, Session, SessionId, SessionStatus};
 use lap_platform::sandbox::{SandboxName, SandboxRuntime};
 use lap_platform::session::{Sessions, TERMINAL_PROGRAM};
@@ -144,9 +144,10 @@ impl World {
         reaches(&self.sessions, &self.store, id, status).await
     }
 
-    pub async fn client(&self, session: &Session) -> KeeperClient {
+    pub async fn client(&self, session: &Session) -> Keeper {
         let name = SandboxName(session.task_arn.clone().unwrap());
-        KeeperClient::connect(self.runtime.connect(&name).await.unwrap(), "test").await.unwrap()
+        let links = Links::start(Arc::new(self.runtime.clone()), tokio::runtime::Handle::current()).unwrap();
+        links.keeper(&name)
     }
 
     /// Waits until nothing of a sandbox is left.
@@ -211,13 +212,13 @@ pub fn agent() -> Agent {
 
 /// A terminal seen as its bytes, and typed into.
 pub struct Typist {
-    channel: lap_platform::keeper_client::Channel,
-    input: lap_platform::keeper_client::InputSender,
+    channel: lap_platform::link::Channel,
+    input: lap_platform::link::InputSender,
     seen: Vec<u8>,
 }
 
 impl Typist {
-    pub async fn attach(client: &KeeperClient) -> Typist {
+    pub async fn attach(client: &Keeper) -> Typist {
         let open = Open {
             scrollback: 64 * 1024,
             input: Some("typist".to_owned()),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lap_platform::config::{Config, Environment, LoadOptions};
 use lap_platform::harness::{Catalog, Host};
+use lap_platform::link::Links;
 use lap_platform::sandbox::SandboxRuntime;
 use lap_platform::sandbox::local::{LocalOptions, LocalRuntime};
 use lap_platform::secret::{SecretBox, SecretKey};
@@ -63,7 +64,8 @@ impl Options {
     pub async fn start(self, store: Store, runtime: Arc<dyn SandboxRuntime>) -> Result<Sessions, Failure> {
         let catalog = Catalog::load(None, &self.harnesses)?;
         let Options { settings, host, clock, .. } = self;
-        Ok(Sessions::start(SessionsParts { store, runtime, catalog, host, settings, clock }).await?)
+        let links = Links::start(Arc::new(Arc::clone(&runtime)), tokio::runtime::Handle::current())?;
+        Ok(Sessions::start(SessionsParts { store, runtime, links, catalog, host, settings, clock }).await?)
     }
 }
 

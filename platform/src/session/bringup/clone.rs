@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{BringUp, Fault, steps};
-use crate::keeper_client::{KeeperClient, Run};
+use crate::link::{Keeper, Run};
 use crate::model::Phase;
 use crate::sandbox::SandboxName;
 use crate::session::settings::timeouts;
@@ -21,7 +21,7 @@ impl BringUp<'_> {
     /// its credentials; nothing is asked for.
     pub(super) async fn clone_repository(
         &mut self,
-        client: &KeeperClient,
+        client: &Keeper,
         sandbox: &SandboxName,
     ) -> Result<(), Fault> {
         let Some(url) = self.inner.repo_url(&self.agent).map(str::to_owned) else { return Ok(()) };

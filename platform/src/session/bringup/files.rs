@@ -3,7 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::{BringUp, Fault, keeper_fault, steps};
-use crate::keeper_client::KeeperClient;
+use crate::link::Keeper;
 use crate::model::{Attachment, Phase};
 use crate::sandbox::SandboxName;
 use crate::session::settings::timeouts;
@@ -13,7 +13,7 @@ const STEP: &str = "files";
 impl BringUp<'_> {
     /// Puts what the session was asked for with into the sandbox: the pictures of its first prompt, as
     /// `.lap/attachments/…` in the workspace.
-    pub(super) async fn files(&mut self, client: &KeeperClient, sandbox: &SandboxName) -> Result<(), Fault> {
+    pub(super) async fn files(&mut self, client: &Keeper, sandbox: &SandboxName) -> Result<(), Fault> {
         if self.is_done(steps::FILES) || self.request.initial_attachments.is_empty() {
             return Ok(());
         }

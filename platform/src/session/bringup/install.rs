@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{BringUp, Fault, keeper_fault, steps};
-use crate::keeper_client::{KeeperClient, Run};
+use crate::link::{Keeper, Run};
 use crate::model::Phase;
 use crate::sandbox::SandboxName;
 use crate::session::settings::timeouts;
@@ -20,11 +20,7 @@ pub(in crate::session) fn venv(workspace: &str) -> String {
 impl BringUp<'_> {
     /// Installs the agent's requirements into a virtual environment of the sandbox's own, first in the harness's PATH:
     /// what the machine has installed is left as it is.
-    pub(super) async fn install(
-        &mut self,
-        client: &KeeperClient,
-        sandbox: &SandboxName,
-    ) -> Result<(), Fault> {
+    pub(super) async fn install(&mut self, client: &Keeper, sandbox: &SandboxName) -> Result<(), Fault> {
         let Some(requirements) = self.agent.requirements.clone().filter(|text| !text.trim().is_empty())
         else {
             return Ok(());

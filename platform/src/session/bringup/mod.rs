@@ -24,7 +24,7 @@ use super::output::Tail;
 use super::supervise::describe;
 use super::{Inner, SessionError};
 use crate::harness::{Harness, Host};
-use crate::keeper_client::{KeeperClient, KeeperError, Run, RunOutput};
+use crate::link::{Keeper, LinkError, Run, RunOutput};
 use crate::model::{Agent, CreateSession, EnvVars, Phase, SessionStatus};
 use crate::sandbox::{SandboxError, SandboxName, SandboxState};
 use crate::store::SessionRecord;
@@ -127,7 +127,6 @@ impl BringUp<'_> {
         self.clone_repository(&client, &sandbox).await?;
         self.install(&client, &sandbox).await?;
         self.terminal(&client, &sandbox).await?;
-        self.entry.set_client(Some(client));
         self.ready().await
     }
 
@@ -227,13 +226,7 @@ impl BringUp<'_> {
 
     /// Runs a step's program to its end, its output shown as the phase's detail behind `doing`. Fails with its last
     /// lines if it does not end well. The caller stores the step and then has the keeper forget the run.
-    async fn run(
-        &mut self,
-        client: &KeeperClient,
-        step: &'static str,
-        doing: &str,
-        run: Run,
-    ) -> Result<(), Fault> {
+    async fn run(&mut self, client: &Keeper, step: &'static str, doing: &str, run: Run) -> Result<(), Fault> {
         let (show, mut shown) = tokio::sync::watch::channel(String::new());
         let mut tail = Tail::default();
         let limit = run.timeout;
@@ -309,16 +302,19 @@ impl BringUp<'_> {
 }
 
 /// What a keeper's error means for a step.
-fn keeper_fault(step: &'static str, error: KeeperError) -> Fault {
+fn keeper_fault(step: &'static str, error: LinkError) -> Fault {
     match error {
-        KeeperError::Refused(ref refused) if !refused.retryable => {
+        LinkError::Refused(ref refused) if !refused.retryable => {
             let hint = refused.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             Fault::Failed(step, format!("{refused}{hint}"))
         }
-        KeeperError::Protocol(_) => Fault::Failed(step, error.to_string()),
-        KeeperError::Refused(_) | KeeperError::Lost(_) | KeeperError::TimedOut { .. } => {
-            Fault::Again(error.into())
-        }
+        LinkError::Protocol(_) => Fault::Failed(step, error.to_string()),
+        // Whether its sandbox is gone, and why, the runtime knows better.
+        LinkError::Gone(_)
+        | LinkError::Refused(_)
+        | LinkError::Lost(_)
+        | LinkError::Closed(_)
+        | LinkError::TimedOut { .. } => Fault::Again(error.into()),
     }
 }
 

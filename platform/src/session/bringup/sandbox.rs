@@ -6,10 +6,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{BringUp, Fault, keeper_fault, sandbox_fault, steps};
-use crate::keeper_client::KeeperClient;
+use crate::link::Keeper;
 use crate::model::{Phase, SessionId};
 use crate::sandbox::{SandboxName, SandboxSpec, SandboxState};
-use crate::session::ending::CLIENT_NAME;
 use crate::session::reconcile::{AGENT_LABEL, SESSION_LABEL};
 use crate::session::settings::timeouts;
 
@@ -20,7 +19,7 @@ const STEP: &str = "sandbox";
 
 impl BringUp<'_> {
     /// A sandbox that runs, and a connection to its keeper.
-    pub(super) async fn sandbox(&mut self) -> Result<(SandboxName, KeeperClient), Fault> {
+    pub(super) async fn sandbox(&mut self) -> Result<(SandboxName, Keeper), Fault> {
         let name = self.named().await?;
         if !self.is_done(steps::SANDBOX) {
             let spec = SandboxSpec {
@@ -83,9 +82,10 @@ impl BringUp<'_> {
         }
     }
 
-    async fn connected(&self, name: &SandboxName) -> Result<KeeperClient, Fault> {
-        let stream = self.inner.runtime.connect(name).await.map_err(|error| sandbox_fault(STEP, error))?;
-        KeeperClient::connect(stream, CLIENT_NAME).await.map_err(|error| keeper_fault(STEP, error))
+    async fn connected(&self, name: &SandboxName) -> Result<Keeper, Fault> {
+        let keeper = self.inner.links.keeper(name);
+        keeper.info().await.map_err(|error| keeper_fault(STEP, error))?;
+        Ok(keeper)
     }
 }
 

@@ -2,7 +2,7 @@ use lap_wire::control::Size;
 use lap_wire::keeper::{ProgramIo, ProgramSpec};
 
 use super::{BringUp, Fault, keeper_fault};
-use crate::keeper_client::KeeperClient;
+use crate::link::Keeper;
 use crate::model::Phase;
 use crate::sandbox::SandboxName;
 use crate::session::TERMINAL_PROGRAM;
@@ -29,11 +29,7 @@ impl BringUp<'_> {
     }
 
     /// Starts the harness on a terminal. It has the usual size until a viewer brings its own.
-    pub(super) async fn terminal(
-        &mut self,
-        client: &KeeperClient,
-        sandbox: &SandboxName,
-    ) -> Result<(), Fault> {
+    pub(super) async fn terminal(&mut self, client: &Keeper, sandbox: &SandboxName) -> Result<(), Fault> {
         self.phase(Phase::HarnessListening, None).await?;
         let mut argv = self.harness.terminal_command(&self.inner.host);
         if let Some(prompt) = self.request.initial_prompt.as_deref().filter(|prompt| !prompt.is_empty()) {
