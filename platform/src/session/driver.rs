@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::caught::caught;
 use super::lease::Claim;
 use super::live::Entry;
 use super::{Inner, SessionError};
@@ -13,6 +14,15 @@ use crate::store::SessionRecord;
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 /// See [`RETRY_FIRST`].
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
+/// A session at which the work panics so often in a row is given up.
+const MOST_PANICS: u32 = 4;
+
+/// Why a session has ended at which the work panics.
+const GIVEN_UP: &str = "a fault of the server's own: its log has the cause";
+
+fn panicked() -> SessionError {
+    SessionError::Internal("it panicked".to_owned())
+}
 
 /// What a session asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,11 +72,23 @@ impl Inner {
 
     async fn drive(self: &Arc<Inner>, entry: &Arc<Entry>) {
         let mut retry = RETRY_FIRST;
+        let mut panics = 0;
+        let what = format!("the work on session {}", entry.id);
         loop {
             let next = tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => break,
-                next = Box::pin(self.work_once(entry)) => next,
+                next = Box::pin(caught(&what, self.work_once(entry))) => next,
+            };
+            let next = match next {
+                Some(next) => {
+                    panics = 0;
+                    next
+                }
+                None => {
+                    panics += 1;
+                    if panics >= MOST_PANICS { self.give_up(entry).await } else { Err(panicked()) }
+                }
             };
             let wait = match next {
                 Ok(Next::Again) => {
@@ -93,6 +115,20 @@ impl Inner {
         if let Err(error) = self.store.sessions().release(entry.id, &self.owner).await {
             tracing::warn!(session = %entry.id, %error, "cannot give a lease back");
         }
+    }
+
+    /// Nothing can be done about a session but to say so.
+    async fn give_up(self: &Arc<Inner>, entry: &Entry) -> Result<Next, SessionError> {
+        let record = self.store.sessions().get(entry.id).await.map_err(SessionError::of_session(entry.id))?;
+        let status = match record.status {
+            SessionStatus::Creating => SessionStatus::Failed,
+            _ => SessionStatus::Dead,
+        };
+        if record.status.is_live() && record.ending.is_none() {
+            self.conclude(entry.id, status, GIVEN_UP).await?;
+            return Ok(Next::Again);
+        }
+        Err(panicked())
     }
 
     async fn work_once(self: &Arc<Inner>, entry: &Arc<Entry>) -> Result<Next, SessionError> {

@@ -177,6 +177,24 @@ impl Inner {
         changed.await.map_err(SessionError::of_session(id))
     }
 
+    /// The same for one that is coming up, as long as nobody has ended it: what is written of its coming up must not make
+    /// it live again.
+    pub(super) async fn held_coming_up(
+        &self,
+        id: SessionId,
+        change: impl FnOnce(&mut SessionRecord),
+    ) -> Result<SessionRecord, SessionError> {
+        let sessions = self.store.sessions();
+        let changed = sessions.update_held(id, &self.owner, |record| {
+            if record.status != SessionStatus::Creating || record.ending.is_some() {
+                return Err(StoreError::Conflict("the session is being ended".to_owned()));
+            }
+            change(record);
+            Ok(())
+        });
+        changed.await.map_err(SessionError::of_session(id))
+    }
+
     /// Changes a session, whoever works on it.
     pub(super) async fn update(
         &self,

@@ -7,6 +7,7 @@
 
 mod adopt;
 mod bringup;
+mod caught;
 mod clock;
 mod driver;
 mod ending;
@@ -135,9 +136,9 @@ impl Sessions {
         for record in inner.store.sessions().live().await? {
             inner.attend(record.id);
         }
-        inner.tasks.spawn(Arc::clone(&inner).reconciling());
-        inner.tasks.spawn(Arc::clone(&inner).telling());
-        inner.tasks.spawn(Arc::clone(&inner).retaining());
+        inner.keep_running("comparing sessions with sandboxes", Inner::reconciling);
+        inner.keep_running("telling of live changes", Inner::telling);
+        inner.keep_running("erasing old workspaces", Inner::retaining);
         Ok(Sessions { inner })
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::caught::caught;
 use super::ending::begin_again;
 use super::live::Live;
 use super::{SessionError, Sessions, SessionsQuery};
@@ -213,8 +214,9 @@ impl Sessions {
                 done = inner.exec(id, request) => done,
             }
         };
-        let done = self.inner.tasks.spawn(running).await;
-        done.unwrap_or_else(|error| Err(SessionError::Internal(error.to_string())))
+        let what = format!("a command in session {id}");
+        let done = self.inner.tasks.spawn(async move { caught(what, running).await }).await;
+        done.ok().flatten().unwrap_or_else(|| Err(SessionError::Internal("a command panicked".to_owned())))
     }
 
     /// What a session's sandbox itself printed. Of one that has ended, what was kept of it.

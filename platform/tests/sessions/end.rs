@@ -168,6 +168,29 @@ async fn a_session_that_is_stopped_or_deleted_while_it_is_restarted_stays_ended(
 }
 
 #[tokio::test]
+async fn sessions_deleted_at_every_moment_of_their_coming_up_leave_nothing() {
+    let world = World::new().await;
+    let agent = world.agent().await;
+    let mut names = Vec::new();
+    for round in 0..60u64 {
+        let session = world.create(&agent).await;
+        tokio::time::sleep(Duration::from_micros(round * 250)).await;
+        world.sessions.delete(session.id).await.unwrap();
+        assert_eq!(world.sessions.get(session.id).await.unwrap().status, SessionStatus::Dead);
+        names.push(format!("s-{}", session.id));
+    }
+    // Some never had one, and tell nobody that it is gone.
+    soon("their removal", async {
+        while !world.store.sessions().live().await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(world.data.sandboxes(), Vec::<String>::new());
+    assert!(names.iter().all(|name| marked(name).is_empty()), "processes are left");
+}
+
+#[tokio::test]
 async fn no_more_sessions_live_than_may_however_they_are_asked_for() {
     let world = World::with(|options| options.settings.max_live = 3).await;
     let agent = world.agent().await;

@@ -9,4 +9,5 @@ mod crash;
 mod end;
 mod exec;
 mod idle;
+mod panics;
 mod reconcile;

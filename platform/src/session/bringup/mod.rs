@@ -136,7 +136,7 @@ impl BringUp<'_> {
         let spent = self.spent(now);
         self.record = self
             .inner
-            .held(self.record.id, |record| {
+            .held_coming_up(self.record.id, |record| {
                 if let Some(spent) = spent {
                     record.timings.insert(record.phase, spent);
                 }
@@ -163,7 +163,7 @@ impl BringUp<'_> {
         let spent = self.spent(now);
         self.record = self
             .inner
-            .held(self.record.id, |record| {
+            .held_coming_up(self.record.id, |record| {
                 if phase > record.phase {
                     if let Some(spent) = spent {
                         record.timings.insert(record.phase, spent);
@@ -191,7 +191,8 @@ impl BringUp<'_> {
 
     /// What the phase under way is doing.
     async fn detail(&mut self, detail: String) -> Result<(), Fault> {
-        self.record = self.inner.held(self.record.id, |record| record.phase_detail = Some(detail)).await?;
+        self.record =
+            self.inner.held_coming_up(self.record.id, |record| record.phase_detail = Some(detail)).await?;
         Ok(())
     }
 
@@ -203,7 +204,7 @@ impl BringUp<'_> {
     async fn done(&mut self, step: &str, result: Value) -> Result<(), Fault> {
         self.record = self
             .inner
-            .held(self.record.id, |record| {
+            .held_coming_up(self.record.id, |record| {
                 record.steps.insert(step.to_owned(), result);
             })
             .await?;

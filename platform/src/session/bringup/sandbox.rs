@@ -58,7 +58,7 @@ impl BringUp<'_> {
         let (stored, unconfined) = (name.clone(), self.inner.runtime.unconfined());
         self.record = self
             .inner
-            .held(self.record.id, |record| {
+            .held_coming_up(self.record.id, |record| {
                 record.sandbox = Some(stored);
                 record.unconfined = unconfined;
             })

@@ -51,7 +51,7 @@ impl BringUp<'_> {
         }
         self.record = self
             .inner
-            .held(self.record.id, |record| record.program = Some(TERMINAL_PROGRAM.to_owned()))
+            .held_coming_up(self.record.id, |record| record.program = Some(TERMINAL_PROGRAM.to_owned()))
             .await?;
         Ok(())
     }
