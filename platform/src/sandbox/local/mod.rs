@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lap_wire::keeper::Call;
-use tokio::process::Child;
 use tokio::sync::mpsc;
 
+use self::launch::Launch;
 use self::layout::{Layout, Place};
 use self::process::ProcessId;
 use self::watch::Watch;
@@ -70,8 +70,10 @@ struct Inner {
     layout: Layout,
     keeper: Vec<OsString>,
     watch: Watch,
+    /// Held while a sandbox's folder is made, also when whoever asked for it has gone: a removal comes after it.
+    making: Arc<tokio::sync::Mutex<()>>,
     /// Keepers being started, until somebody waits for them.
-    starting: Mutex<HashMap<SandboxName, Child>>,
+    starting: Mutex<HashMap<SandboxName, Arc<Launch>>>,
 }
 
 impl LocalRuntime {
@@ -85,7 +87,13 @@ impl LocalRuntime {
             |error| SandboxError::Failed(format!("cannot keep sandboxes in {}: {error}", data.display()));
         let layout = Layout::open(&data).map_err(cannot)?;
         layout.sweep().map_err(cannot)?;
-        let inner = Inner { layout, keeper, watch: Watch::default(), starting: Mutex::default() };
+        let inner = Inner {
+            layout,
+            keeper,
+            watch: Watch::default(),
+            making: Arc::default(),
+            starting: Mutex::default(),
+        };
         Ok(LocalRuntime { inner: Arc::new(inner) })
     }
 
@@ -102,8 +110,14 @@ impl LocalRuntime {
         self.inner.layout.check().map_err(|error| unavailable(&error))
     }
 
-    fn take_starting(&self, name: &SandboxName) -> Option<Child> {
-        self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
+    /// Waits until a keeper that is being started listens; `None`: none is.
+    async fn started(&self, name: &SandboxName) -> Option<Result<(), String>> {
+        let starting = || self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        let launch = starting().get(name).cloned()?;
+        // Whoever waits may give up; it is found by the next one as long as this is not known.
+        let outcome = launch.outcome().await;
+        starting().remove(name);
+        Some(outcome)
     }
 
     /// Connects, and makes sure that it is on record which process that is.
@@ -119,10 +133,8 @@ impl LocalRuntime {
 
     /// Ends the keeper with all it runs; `None` of an answer is no error, the sweep ends what is left.
     async fn end_keeper(&self, name: &SandboxName, place: &Place) {
-        if let Some(child) = self.take_starting(name) {
-            // It may be about to listen: afterwards there is a keeper to be told, or none.
-            let _ = launch::launched(child).await;
-        }
+        // It may be about to listen: afterwards there is a keeper to be told, or none.
+        let _ = self.started(name).await;
         let Ok(stream) = unix_socket::connect(&place.socket()).await else { return };
         let keeper = stream.peer_cred().ok().and_then(|peer| ProcessId::of(peer.pid()?));
         let call = Call::Shutdown { grace_ms: REMOVAL_GRACE.as_millis() as u64 };
@@ -188,7 +200,9 @@ impl SandboxRuntime for LocalRuntime {
     async fn create(&self, spec: &SandboxSpec) -> Result<(), SandboxError> {
         let place = self.place(&spec.name)?;
         let (layout, wanted, at) = (self.inner.layout.clone(), spec.clone(), place.clone());
+        let making = Arc::clone(&self.inner.making).lock_owned().await;
         let known = blocking(move || {
+            let _making = making;
             layout.check()?;
             layout.make(&wanted)?;
             at.keeper()
@@ -199,9 +213,9 @@ impl SandboxRuntime for LocalRuntime {
         }
         let mut starting = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
         if !starting.contains_key(&spec.name) {
-            let child = launch::launch(&self.inner.keeper, &spec.name, &place)
+            let launch = Launch::begin(&self.inner.keeper, &spec.name, &place)
                 .map_err(|error| SandboxError::Failed(format!("its keeper cannot be started: {error}")))?;
-            starting.insert(spec.name.clone(), child);
+            starting.insert(spec.name.clone(), Arc::new(launch));
         }
         Ok(())
     }
@@ -212,13 +226,8 @@ impl SandboxRuntime for LocalRuntime {
         progress: &mpsc::Sender<SandboxState>,
     ) -> Result<(), SandboxError> {
         let place = self.place(name)?;
-        let launched = match self.take_starting(name) {
-            Some(child) => {
-                let _ = progress.try_send(SandboxState::Pending { detail: "starting its keeper".to_owned() });
-                launch::launched(child).await
-            }
-            None => Ok(()),
-        };
+        let _ = progress.try_send(SandboxState::Pending { detail: "starting its keeper".to_owned() });
+        let launched = self.started(name).await.unwrap_or(Ok(()));
         // Also after a failed launch: a keeper that an earlier server began to start may have been there first.
         match (self.record_keeper(name, &place).await, launched) {
             (Ok(()), _) => {
@@ -238,6 +247,7 @@ impl SandboxRuntime for LocalRuntime {
 
     async fn delete(&self, name: &SandboxName) -> Result<(), SandboxError> {
         let Ok(place) = self.place(name) else { return Ok(()) };
+        drop(self.inner.making.lock().await);
         if !place.exists() {
             return self.seen();
         }
