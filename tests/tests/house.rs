@@ -156,6 +156,29 @@ fn no_source_file_has_more_than_600_lines() {
 }
 
 #[test]
+fn every_source_file_opens_by_saying_what_it_is_for() {
+    let silent: Vec<_> = tracked("*.rs").into_iter().filter(|path| !read(path).starts_with("//! ")).collect();
+    assert!(silent.is_empty(), "begin with `//!`: {silent:?}");
+}
+
+#[test]
+fn what_the_map_names_is_there() {
+    // Paths are given from the top, or from one of the crates' sources, with or without their ending.
+    let bases = ["", "attach-server/src", "platform/src", "platform/src/session", "tui/src", "docs"];
+    let map = read(&root().join("docs/architecture.md"));
+    let words = map.split('`').skip(1).step_by(2);
+    let paths = words.filter(|word| word.contains('/') || word.ends_with(".rs"));
+    let is_path = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c));
+    for path in paths.filter(is_path) {
+        let there = bases.iter().any(|base| {
+            let path = root().join(base).join(path);
+            path.exists() || path.with_extension("rs").exists()
+        });
+        assert!(there, "docs/architecture.md names {path}");
+    }
+}
+
+#[test]
 fn only_the_configuration_reads_the_environment() {
     let reads = ["env::var(", "env::var_os(", "env::vars(", "env::vars_os("];
     // What a test harness is told, and what a keeper starts programs with, are not configuration.

@@ -1,3 +1,5 @@
+//! How many are attached to terminals, as metrics.
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;

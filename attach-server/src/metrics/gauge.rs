@@ -1,3 +1,5 @@
+//! A gauge whose guards count: what is open is counted, however it ends.
+
 use prometheus_client::metrics::gauge::Gauge as Counted;
 
 /// How many there are now. What opens one holds a guard, and closing it is dropping that: no path can forget to.

@@ -1,3 +1,5 @@
+//! How sessions come up and end, as metrics, counted from the change feed.
+
 use std::collections::{HashMap, VecDeque};
 
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! The limits and forms of requests' fields, written into the API's document.
+
 use lap_platform::model::validate::limits as max;
 use serde_json::{Value, json};
 

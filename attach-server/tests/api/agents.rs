@@ -1,3 +1,5 @@
+//! Agents over REST: made, changed, listed, and their secrets never shown.
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 

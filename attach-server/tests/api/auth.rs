@@ -1,3 +1,5 @@
+//! Who may ask for what: keys, terminals' tokens, web pages.
+
 use jiff::{SignedDuration, Timestamp};
 use lap_platform::model::SessionId;
 use lap_platform::secret::{SecretKey, TtyTokens};

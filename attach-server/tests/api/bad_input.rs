@@ -1,3 +1,5 @@
+//! Requests that make no sense, and how each is told.
+
 use lap_platform::model::validate::limits;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};

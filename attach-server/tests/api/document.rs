@@ -1,3 +1,5 @@
+//! Whether openapi.json is true: every route is in it, and it judges requests as the server does.
+
 use lap_platform::model::validate;
 use lap_platform::model::{Agent, AgentSpec};
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The change feed: complete, in order, and resumed where a client left it.
+
 use lap_platform::client::{Feed, FeedEvent};
 use lap_platform::model::{Change, ChangeKind, Resource};
 use reqwest::{Method, StatusCode};

@@ -1,3 +1,5 @@
+//! Requests under an Idempotency-Key: done once, answered alike.
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

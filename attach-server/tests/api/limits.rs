@@ -1,3 +1,5 @@
+//! What happens at the limits of connections, streams and bodies.
+
 use reqwest::{Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

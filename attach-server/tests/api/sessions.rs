@@ -1,3 +1,5 @@
+//! Sessions over REST, with real sandboxes.
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

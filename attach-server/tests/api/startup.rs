@@ -1,3 +1,5 @@
+//! The real server binary: how it starts, refuses to, and ends.
+
 use std::process::Stdio;
 use std::time::Duration;
 

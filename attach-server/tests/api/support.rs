@@ -1,3 +1,5 @@
+//! A server of a test's own, and a client of its REST API.
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Terminals over WebSockets: the upgrade, tokens, logs and metrics around them.
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use lap_platform::client::attach::{
     AttachClient, ChannelEvent, ChannelSpec, Command, Credentials, Endpoint, Event, new_channel,

@@ -1,3 +1,5 @@
+//! Why a request to a server came to nothing, in words that are safe to show.
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The change feed as a client follows it: reconnecting, and going on after the last change.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;

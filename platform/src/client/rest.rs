@@ -1,3 +1,5 @@
+//! The typed client of a server's REST API.
+
 use std::sync::{Arc, Once};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The API's routes as methods of the client.
+
 use std::time::Duration;
 
 use reqwest::{Method, Url};

@@ -1,3 +1,5 @@
+//! The directories of configuration, data, state and runtime files, by XDG.
+
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};

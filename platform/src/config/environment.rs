@@ -1,3 +1,5 @@
+//! The process's environment, read once.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Faults of a configuration, each with the place it came from.
+
 use std::fmt;
 
 use super::Origin;

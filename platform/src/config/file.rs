@@ -1,3 +1,5 @@
+//! The configuration file: TOML into keys and values, with their lines.
+
 use std::path::Path;
 
 use toml::Spanned;

@@ -1,3 +1,5 @@
+//! Defaults, file, environment and flags, one over the other, and where each value came from.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! Values of settings out of their texts, with every fault noted.
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;

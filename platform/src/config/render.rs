@@ -1,3 +1,5 @@
+//! What is in force, as text for people: each value with its origin, secrets masked.
+
 use std::fmt::Write;
 
 use super::layers::{Given, Layers};

@@ -1,3 +1,5 @@
+//! The table of all settings: key, variable, default, description.
+
 /// One setting: its names in each layer, its default and its meaning.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {

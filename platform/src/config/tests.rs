@@ -1,3 +1,5 @@
+//! How layers cover each other, and how faults are told.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! A whole configuration as values.
+
 use std::time::Duration;
 
 use crate::secret::SecretText;

@@ -1,3 +1,5 @@
+//! Whether a harness's program is installed on this machine.
+
 use std::path::{Path, PathBuf};
 
 use super::{Catalog, Harness, Host};

@@ -1,3 +1,5 @@
+//! What a program on this machine is given of its user's environment.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

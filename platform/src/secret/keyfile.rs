@@ -1,3 +1,5 @@
+//! Keys in files that only their owner can read.
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};

@@ -1,3 +1,5 @@
+//! Keys in the desktop's keyring, where there is one.
+
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 

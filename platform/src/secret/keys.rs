@@ -1,3 +1,5 @@
+//! The server's two keys: what they must be, and where they are found or made.
+
 use std::path::{Path, PathBuf};
 
 use base64::Engine;

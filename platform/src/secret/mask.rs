@@ -1,3 +1,5 @@
+//! How a secret is shown to a person without showing it.
+
 use std::collections::BTreeMap;
 
 /// Characters at the end that are shown.

@@ -1,3 +1,5 @@
+//! Encryption of what is stored, bound to the row it belongs to.
+
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};

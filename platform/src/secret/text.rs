@@ -1,3 +1,5 @@
+//! Text that is wiped when it is dropped and never printed.
+
 use std::fmt;
 
 use zeroize::Zeroizing;

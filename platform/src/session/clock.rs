@@ -1,3 +1,5 @@
+//! The time that sessions go by: the machine's, or a test's.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;

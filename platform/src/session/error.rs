@@ -1,3 +1,5 @@
+//! Why a session could not be made, found or changed.
+
 use crate::link::LinkError;
 use crate::model::{AgentId, FieldError, SessionId};
 use crate::sandbox::SandboxError;

@@ -1,3 +1,5 @@
+//! What the service takes from the configuration, and how long steps may take.
+
 use std::time::Duration;
 
 use crate::config::{Config, SessionDefaults};

@@ -1,3 +1,5 @@
+//! Where a session's terminal is, for whoever attaches to it.
+
 use lap_wire::control::{ErrorCode, WireError};
 
 use super::{SessionError, Sessions};

@@ -1,3 +1,5 @@
+//! Agents in the database.
+
 use super::error::SqlFault;
 use super::sql::{Arg, Row, Sql, Tx, json};
 use super::{ResourceRef, Store, StoreError, Write};

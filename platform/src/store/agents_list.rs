@@ -1,3 +1,5 @@
+//! Lists of agents: filtered, sorted, paged.
+
 use super::StoreError;
 use super::agents::{Agents, SELECT, agent_row};
 use super::cursor::{Cursor, Key, List, beyond, containing, page_limit};

@@ -1,3 +1,5 @@
+//! The log of changes that the feed is read from.
+
 use jiff::Timestamp;
 use tokio::sync::watch;
 

@@ -1,3 +1,5 @@
+//! Places in sorted lists, and the text that searches look into.
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Why the database could not do it, in words that are safe to show.
+
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

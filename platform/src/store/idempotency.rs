@@ -1,3 +1,5 @@
+//! Answers kept under Idempotency-Keys.
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::error::SqlFault;

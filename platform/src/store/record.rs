@@ -1,3 +1,5 @@
+//! A session's row.
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! Sessions in the database: made, changed, owned.
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};

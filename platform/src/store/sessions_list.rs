@@ -1,3 +1,5 @@
+//! Lists of sessions: filtered, sorted, paged.
+
 use super::cursor::{Cursor, Key, List, beyond, containing, page_limit};
 use super::sql::Sql;
 use super::{SessionRecord, Sessions, StoreError};

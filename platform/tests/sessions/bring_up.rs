@@ -1,3 +1,5 @@
+//! How sessions come up: their terminal, files, repository and requirements.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

@@ -1,3 +1,5 @@
+//! Servers killed in the middle, and the ones that go on.
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -1,3 +1,5 @@
+//! How sessions end: by themselves, stopped, deleted, restarted.
+
 use std::time::Duration;
 
 use lap_platform::model::{ExecRequest, SessionStatus};

@@ -1,3 +1,5 @@
+//! Commands run in a session's sandbox.
+
 use lap_platform::model::{ExecRequest, ExecResult, SessionId};
 use lap_platform::session::{SessionError, Sessions};
 

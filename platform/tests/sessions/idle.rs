@@ -1,3 +1,5 @@
+//! Sessions that nobody uses, and when they end.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! What is stored and what runs, when the two differ.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The protocol's numbers, each of a type of its own.
+
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};

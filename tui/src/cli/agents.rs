@@ -1,3 +1,5 @@
+//! `lap agents`: list, make, change and remove agents.
+
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use lap_platform::client::{AgentsQuery, Client};

@@ -1,3 +1,5 @@
+//! The command line's grammar.
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -1,3 +1,5 @@
+//! `lap config`: what is configured, and where it comes from.
+
 use clap::Subcommand;
 
 use super::connect::App;

@@ -1,3 +1,5 @@
+//! Which server a command talks to, and the client for it.
+
 use lap_platform::client::Client;
 use lap_platform::config::Config;
 use lap_platform::secret::SecretText;

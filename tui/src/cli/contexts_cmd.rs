@@ -1,3 +1,5 @@
+//! `lap login`, `lap logout` and `lap context`: the servers that are known.
+
 use std::io::{IsTerminal, Read, Write};
 
 use clap::Subcommand;

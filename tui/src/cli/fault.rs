@@ -1,3 +1,5 @@
+//! Why a command did not work: a sentence, what to do next, an exit code.
+
 use std::fmt;
 use std::process::ExitCode;
 

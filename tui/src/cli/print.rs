@@ -1,3 +1,5 @@
+//! Printing for people and programs, and asking a question.
+
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! `lap sessions`: list, start, stop and look into sessions.
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 

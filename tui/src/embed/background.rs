@@ -1,3 +1,5 @@
+//! This program as the server in the background.
+
 use std::io::Write;
 use std::path::PathBuf;
 

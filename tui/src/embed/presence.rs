@@ -1,3 +1,5 @@
+//! Finding the server that runs on this machine.
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

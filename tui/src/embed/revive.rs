@@ -1,3 +1,5 @@
+//! Finding this machine's server again, or starting it again, for whoever stays connected.
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Starting this machine's server where it does not run.
+
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;

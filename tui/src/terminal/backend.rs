@@ -1,3 +1,5 @@
+//! ratatui's backend on the outer terminal.
+
 use std::io;
 
 use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};

@@ -1,3 +1,5 @@
+//! What the check of requests by their schemas finds, and what it must know.
+
 use std::collections::BTreeSet;
 
 use lap_platform::model::{AgentSpec, CreateSession, ExecRequest};

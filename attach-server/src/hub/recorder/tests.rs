@@ -1,3 +1,5 @@
+//! What recordings hold after cuts, crashes, floods and full disks.
+
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;

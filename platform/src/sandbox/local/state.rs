@@ -1,3 +1,5 @@
+//! Where a local sandbox stands, told from what is on record of its keeper.
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;

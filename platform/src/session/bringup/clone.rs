@@ -1,3 +1,5 @@
+//! The step that clones the agent's repository.
+
 use serde_json::Value;
 
 use super::{BringUp, Fault, steps};

@@ -1,3 +1,5 @@
+//! The step that puts a session's files into its workspace.
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;

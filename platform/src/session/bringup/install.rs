@@ -1,3 +1,5 @@
+//! The step that installs the agent's requirements.
+
 use std::time::Duration;
 
 use serde_json::Value;

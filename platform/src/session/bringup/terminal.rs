@@ -1,3 +1,5 @@
+//! The step that starts the harness in a terminal.
+
 use lap_wire::control::Size;
 use lap_wire::keeper::{ProgramIo, ProgramSpec};
 

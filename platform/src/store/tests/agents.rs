@@ -1,3 +1,5 @@
+//! Agents as they are stored.
+
 use super::*;
 use crate::model::{ChangeKind, SessionStatus};
 

@@ -1,3 +1,5 @@
+//! Changes as they are told.
+
 use super::super::changes::KEPT;
 use super::*;
 use crate::model::ChangeKind;

@@ -1,3 +1,5 @@
+//! Keys and their answers as they are stored.
+
 use super::super::idempotency::MAX_KEY;
 use super::*;
 

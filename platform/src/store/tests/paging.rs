@@ -1,3 +1,5 @@
+//! Pages of lists that change while they are read.
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

@@ -1,3 +1,5 @@
+//! Sessions and their leases as they are stored.
+
 use std::time::Duration;
 
 use super::*;

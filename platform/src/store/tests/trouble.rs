@@ -1,3 +1,5 @@
+//! Databases that are full, foreign, too new or in use.
+
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 

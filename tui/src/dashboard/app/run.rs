@@ -1,3 +1,5 @@
+//! The dashboard's loop: events in, frames out, nothing while nothing happens.
+
 use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};

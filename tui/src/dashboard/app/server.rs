@@ -1,3 +1,5 @@
+//! A server as the dashboard's loop sees it.
+
 use lap_platform::client::attach;
 
 use crate::dashboard::event::{Event, Request};

@@ -1,3 +1,5 @@
+//! A list of rows: order, selection, and which of them are on the screen.
+
 use super::form::Input;
 
 /// How rows are listed: in which order, which is selected, and from which one on they are shown. The selection stays on

@@ -1,3 +1,5 @@
+//! Messages that go away by themselves.
+
 use jiff::{SignedDuration, Timestamp};
 
 /// A toast that tells of something done is read at a glance.

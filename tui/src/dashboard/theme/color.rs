@@ -1,3 +1,5 @@
+//! Colours of a palette, in as many as the terminal has.
+
 use std::collections::BTreeMap;
 
 use ratatui::style::Color;

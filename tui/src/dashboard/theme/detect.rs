@@ -1,3 +1,5 @@
+//! Which theme fits the terminal's background.
+
 use crate::panes::HostColors;
 
 /// The terminal's background.

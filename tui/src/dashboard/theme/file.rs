@@ -1,3 +1,5 @@
+//! A theme as it is written.
+
 use std::collections::BTreeMap;
 
 use ratatui::style::{Modifier, Style};

@@ -1,3 +1,5 @@
+//! Where the blocks of the screen are.
+
 use ratatui::layout::Rect;
 
 use crate::dashboard::model::{Link, Model, Screen, Tab};
