@@ -226,7 +226,8 @@ async fn metrics_tell_of_who_is_attached_and_how_long_a_key_takes() {
         line.rsplit(' ').next().unwrap().parse().unwrap()
     };
     assert_eq!(number("attach_input_bytes_total"), 21.0, "{metrics}");
-    assert!(number("attach_output_bytes_total") >= 20.0, "{metrics}");
+    // What was printed before the socket was open came with the snapshot.
+    assert!(number("attach_output_bytes_total") >= 1.0, "{metrics}");
     for hop in ["keeper", "program", "server"] {
         let count = number(&format!("attach_echo_seconds_count{{hop=\"{hop}\"}}"));
         let sum = number(&format!("attach_echo_seconds_sum{{hop=\"{hop}\"}}"));

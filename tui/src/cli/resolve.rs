@@ -125,6 +125,14 @@ pub(super) fn describe(session: &Session) -> String {
     format!("{}  {:8}  {}", short_id(session.id.0), session.status.as_str(), session.title_preview)
 }
 
+/// A session in a sentence: by its title, where it has one.
+pub(super) fn named(session: &Session) -> String {
+    match session.title_preview.as_str() {
+        "" => short_id(session.id.0),
+        title => format!("{title} ({})", short_id(session.id.0)),
+    }
+}
+
 /// The only candidate, or none; several are an error that lists them.
 fn only<T>(
     mut candidates: Vec<T>,

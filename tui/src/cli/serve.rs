@@ -10,7 +10,7 @@ use super::args::{DownArgs, ServeArgs};
 use super::connect::{App, Target};
 use super::fault::{Exit, Fault};
 use super::print::{confirm, note};
-use super::resolve::describe;
+use super::resolve::{describe, named};
 use crate::embed::{Down, Ended, Ending};
 
 /// The configuration of a server started by hand.
@@ -75,7 +75,7 @@ pub(super) async fn down(app: &App, args: &DownArgs) -> Result<(), Fault> {
 
 /// What is asked before sessions end with their server.
 fn question(live: &[Session]) -> String {
-    let named: Vec<String> = live.iter().take(NAMED).map(describe).collect();
+    let named: Vec<String> = live.iter().take(NAMED).map(named).collect();
     let more = live.len() - named.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let sessions = if live.len() == 1 { "1 session" } else { &format!("{} sessions", live.len()) };

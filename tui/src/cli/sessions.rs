@@ -186,7 +186,7 @@ async fn all(client: &Client, meant: &[String]) -> Result<Vec<Session>, Fault> {
 async fn stop(app: &App, client: &Client, meant: &[String], yes: bool) -> Result<(), Fault> {
     let sessions = all(client, meant).await?;
     let live: Vec<_> =
-        sessions.iter().filter(|session| session.status.is_live()).map(resolve::describe).collect();
+        sessions.iter().filter(|session| session.status.is_live()).map(resolve::named).collect();
     if !yes && !live.is_empty() {
         confirm(&format!("End {}?", live.join(", ")), "--yes")?;
     }
