@@ -38,10 +38,10 @@ pub(crate) struct ListAgents {
     /// Which end first: the newest, largest or Z by default.
     order: Option<Order>,
     /// Rows: 50 by default, clamped to 1..200.
-    #[param(schema_with = page::whole)]
+    #[param(format = "any whole number, clamped")]
     limit: Option<i64>,
     /// Rows passed over: 0 by default, and at least.
-    #[param(schema_with = page::whole)]
+    #[param(format = "any whole number, clamped")]
     offset: Option<i64>,
     /// `next_cursor` of the page before; then `offset` counts for nothing.
     #[param(max_length = 1000)]

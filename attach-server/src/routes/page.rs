@@ -1,12 +1,6 @@
 //! What the queries of all lists have in common.
 
 use lap_platform::model::Page;
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
-
-/// How `limit` and `offset` stand in the API's document: any whole number is taken, however large, and clamped.
-pub(super) fn whole() -> Object {
-    ObjectBuilder::new().schema_type(Type::Integer).build()
-}
 
 /// Rows of a page: what was asked for, within what a page can have.
 pub(super) fn limit(asked: Option<i64>) -> u32 {

@@ -33,10 +33,10 @@ pub(crate) struct ListSessions {
     #[param(max_length = 200)]
     search: Option<String>,
     /// Rows: 50 by default, clamped to 1..200.
-    #[param(schema_with = page::whole)]
+    #[param(format = "any whole number, clamped")]
     limit: Option<i64>,
     /// Rows passed over: 0 by default, and at least.
-    #[param(schema_with = page::whole)]
+    #[param(format = "any whole number, clamped")]
     offset: Option<i64>,
     /// `next_cursor` of the page before; then `offset` counts for nothing.
     #[param(max_length = 1000)]
