@@ -4,17 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lap_platform::harness::Harness;
-use lap_platform::model::{Agent, AgentId, AgentPatch, AgentRow, AgentSpec, McpServer};
+use lap_platform::model::{Agent, AgentId, AgentPatch, AgentRow, AgentSpec, McpServer, SkillId};
 use lap_platform::secret::{mask, mask_map};
-use uuid::Uuid;
 
 /// Memories put into a prompt when the request does not say.
 const PRELOAD_MEMORIES: u32 = 10;
-/// The branch when the request does not say.
-const BRANCH: &str = "main";
-
-/// The model of an agent that needs none: whatever its programs are set to.
-const NO_MODEL: &str = "default";
 
 /// What a new agent has where its request says nothing.
 #[derive(Clone, Debug)]
@@ -28,14 +22,18 @@ pub(crate) struct Defaults {
 impl Defaults {
     /// The model of an agent of this harness that names none; absent where it must.
     pub(crate) fn model_of(&self, harness: &Harness) -> Option<String> {
-        self.model.clone().or_else(|| (!harness.needs_model).then(|| NO_MODEL.to_owned()))
+        self.model.clone().or_else(|| (!harness.needs_model).then(|| Agent::NO_MODEL.to_owned()))
     }
 }
 
 /// The agent a request asks for; that it names a model where it must is the document's to hold. `supports_tui` says whether a harness has a terminal.
-pub(crate) fn from_spec(spec: &AgentSpec, defaults: &Defaults, supports_tui: impl Fn(&str) -> bool) -> Agent {
+pub(crate) fn from_spec(
+    id: AgentId,
+    spec: &AgentSpec,
+    defaults: &Defaults,
+    supports_tui: impl Fn(&str) -> bool,
+) -> Agent {
     let spec = spec.clone();
-    let id = AgentId::new();
     let harness_id = spec.harness_id.unwrap_or_else(|| defaults.harness_id.clone());
     Agent {
         id,
@@ -43,13 +41,13 @@ pub(crate) fn from_spec(spec: &AgentSpec, defaults: &Defaults, supports_tui: imp
         model: Some(spec.model)
             .filter(|model| !model.is_empty())
             .or_else(|| defaults.model.clone())
-            .unwrap_or_else(|| NO_MODEL.to_owned()),
+            .unwrap_or_else(|| Agent::NO_MODEL.to_owned()),
         prompt: spec.prompt,
         supports_tui: supports_tui(&harness_id),
         harness_id,
         harness_image: spec.harness_image,
         repo_url: spec.repo_url,
-        branch: spec.branch.unwrap_or_else(|| BRANCH.to_owned()),
+        branch: spec.branch,
         requirements: spec.requirements,
         mcp_servers: spec.mcp_servers,
         env_vars: spec.env_vars,
@@ -79,6 +77,7 @@ pub(crate) fn apply(agent: &mut Agent, patch: AgentPatch) {
     set(&mut agent.model, patch.model);
     set(&mut agent.prompt, patch.prompt);
     set(&mut agent.harness_image, patch.harness_image);
+    set(&mut agent.repo_url, patch.repo_url);
     set(&mut agent.branch, patch.branch);
     set(&mut agent.requirements, patch.requirements);
     if let Some(mut servers) = patch.mcp_servers {
@@ -144,7 +143,7 @@ fn unmask_headers(given: &mut McpServer, stored: &[McpServer]) {
     }
 }
 
-fn without_repeats(ids: Vec<Uuid>) -> Vec<Uuid> {
+fn without_repeats(ids: Vec<SkillId>) -> Vec<SkillId> {
     let mut seen = std::collections::BTreeSet::new();
     ids.into_iter().filter(|id| seen.insert(*id)).collect()
 }
@@ -164,14 +163,14 @@ mod tests {
         let vars = vars.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let spec = AgentSpec { model: "m".into(), env_vars: vars, ..AgentSpec::default() };
         let defaults = Defaults { harness_id: "shell".into(), model: None, idle_timeout_seconds: 60 };
-        from_spec(&spec, &defaults, |_| true)
+        from_spec(AgentId::new(), &spec, &defaults, |_| true)
     }
 
     #[test]
     fn what_a_request_leaves_out_has_its_default() {
         let agent = agent(&[]);
         assert!(agent.name.starts_with("shell-"), "{}", agent.name);
-        assert_eq!((agent.branch.as_str(), agent.preload_memory_limit), ("main", 10));
+        assert_eq!((agent.branch, agent.preload_memory_limit), (None, 10));
         assert_eq!(agent.idle_timeout_seconds, 60);
     }
 

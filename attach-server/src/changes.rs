@@ -214,7 +214,12 @@ impl Inner {
                 Err(StoreError::NotFound(_)) => return Ok(None),
                 Err(error) => return Err(error.into()),
             },
-            ResourceRef::Session(id) => match self.sessions.get(id).await {
+            ResourceRef::Memory(id) => match self.store.memories().last_state(id).await {
+                Ok(memory) => Resource::Memory(Box::new(memory)),
+                Err(StoreError::NotFound(_)) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            },
+            ResourceRef::Session(id) => match self.sessions.last_state(id).await {
                 Ok(session) => Resource::Session(Box::new(session)),
                 Err(SessionError::NotFound(_)) => return Ok(None),
                 Err(error) => return Err(error.into()),

@@ -4,6 +4,7 @@
 //!   requests, whatever they ask for. `openapi`: the document all of it is gathered into.
 //! - [`hub`]: the terminals. `session_terminals`: sessions as the hub sees them.
 //! - `changes`: the feed. `watcher`: what the server itself does when something changes. [`metrics`]: what is counted.
+//! - [`mcp`]: the tools that agents find the platform by.
 //! - `recording`, `diagnose`, `agent_form`: what single routes need. [`logging`]: the log.
 //! - `data_lock`, `presence`: one server on one data directory, and how it is found.
 
@@ -13,7 +14,9 @@ mod data_lock;
 mod diagnose;
 mod http;
 pub mod hub;
+mod landmarks;
 pub mod logging;
+pub mod mcp;
 pub mod metrics;
 mod openapi;
 mod presence;

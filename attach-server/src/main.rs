@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lap_attach_server::{RunOptions, logging, run, terminated};
+use lap_attach_server::{RunOptions, logging, mcp, run, terminated};
 use lap_platform::config::{Config, Environment, Flag, LoadOptions};
 use lap_platform::open_files;
 
@@ -51,8 +51,10 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == KEEPER) {
-        return keeper(words);
+    match words.next() {
+        Some(word) if word == KEEPER => return keeper(words),
+        Some(word) if word == mcp::SUBCOMMAND => return tools(words),
+        _ => {}
     }
     let arguments = Arguments::parse();
     let check = arguments.check_config;
@@ -80,6 +82,16 @@ fn main() -> ExitCode {
 fn keeper(words: impl Iterator<Item = OsString>) -> ExitCode {
     let code = lap_keeper::main(words);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+fn tools(words: impl Iterator<Item = OsString>) -> ExitCode {
+    match mcp::main(words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lap-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn serve(config: Config) -> anyhow::Result<()> {

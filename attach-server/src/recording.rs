@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::OnceLock;
 
+use async_trait::async_trait;
 use lap_platform::model::SessionId;
 use lap_platform::plain_text::{PlainText, lines_of_screen};
+use lap_platform::session::Recordings;
 use serde_json::Value;
 
 use crate::http::error::ApiError;
@@ -16,6 +19,26 @@ use crate::hub::HubHandle;
 pub(crate) struct RecordingReader {
     pub(crate) hub: HubHandle,
     pub(crate) slots: Slots,
+}
+
+/// The recordings, for whoever erases sessions; from when the hub that writes them is there.
+#[derive(Default)]
+pub(crate) struct Recorded(OnceLock<HubHandle>);
+
+impl Recorded {
+    /// By this hub.
+    pub(crate) fn by(&self, hub: HubHandle) {
+        // There is one per server.
+        let _ = self.0.set(hub);
+    }
+}
+
+#[async_trait]
+impl Recordings for Recorded {
+    async fn erase(&self, session: SessionId) -> io::Result<()> {
+        let hub = self.0.get().ok_or(io::ErrorKind::WouldBlock)?;
+        hub.forget_recording(session).await
+    }
 }
 
 /// What a terminal's recording says as text.

@@ -293,3 +293,48 @@ async fn a_broken_description_hides_no_other_sandbox_and_can_be_removed() {
         assert_eq!(marked(&spec.name.0), []);
     }
 }
+
+#[tokio::test]
+async fn what_runs_of_a_sandbox_whose_folder_is_gone_is_listed_and_ended() {
+    let data = Data::new();
+    let runtime = open(data.path());
+    let (lost, other) = (spec(&[]), spec(&[]));
+    up(&runtime, &lost).await;
+    up(&runtime, &other).await;
+    // At one stroke: a keeper that sees its socket go makes it again.
+    fs::rename(data.path().join("sandboxes").join(&lost.name.0), data.path().join("aside")).unwrap();
+    fs::remove_dir_all(data.path().join("aside")).unwrap();
+    assert_eq!(runtime.inspect(&lost.name).await.unwrap(), None);
+    let listed = runtime.list().await.unwrap();
+    let found = listed.iter().find(|status| status.name == lost.name).unwrap();
+    assert_eq!(found.state, SandboxState::Gone { reason: "its folder was removed".to_owned() });
+    assert_eq!(found.labels["lap.session"], lost.name.0["s-".len()..], "its name says whose it was");
+    assert!(listed.iter().any(|status| status.name == other.name && status.state == SandboxState::Running));
+    runtime.delete(&lost.name).await.unwrap();
+    assert!(marked(&lost.name.0).is_empty());
+    assert!(!marked(&other.name.0).is_empty());
+    runtime.delete(&other.name).await.unwrap();
+    assert_eq!(runtime.list().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_data_directory_ends_nothing_of_the_other() {
+    let data = Data::new();
+    let runtime = open(data.path());
+    let spec = spec(&[]);
+    up(&runtime, &spec).await;
+    let copied = tempfile::tempdir().unwrap();
+    let folder = copied.path().join("sandboxes").join(&spec.name.0);
+    fs::create_dir_all(&folder).unwrap();
+    for file in ["spec.json", "keeper.json"] {
+        let from = data.path().join("sandboxes").join(&spec.name.0).join(file);
+        fs::copy(from, folder.join(file)).unwrap();
+    }
+    let copy = open(copied.path());
+    copy.delete(&spec.name).await.unwrap();
+    assert_eq!(copy.list().await.unwrap(), []);
+    assert_eq!(client(&runtime, &spec.name).await.info().await.unwrap().pid, {
+        u32::try_from(keeper_pid(&data, &spec.name.0).as_raw_nonzero().get()).unwrap()
+    });
+    runtime.delete(&spec.name).await.unwrap();
+}

@@ -103,6 +103,12 @@ impl TestServer {
         Ok(())
     }
 
+    /// Its address, without the scheme.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
     /// `lap` with arguments, talking to this server.
     ///
     /// # Errors

@@ -395,6 +395,32 @@ fn a_watched_list_goes_on_by_itself() {
 }
 
 #[test]
+fn what_waits_for_more_to_print_ends_when_nobody_reads_it() {
+    let machine = Machine::new();
+    machine.lap(["agents", "create", "one", "--harness", "shell", "--model", "m"]).succeeds();
+    let session = machine.lap(["sessions", "create", "one", "--wait"]).succeeds();
+    let session = session.trim();
+    for arguments in [
+        vec!["agents", "ls", "--watch", "-o", "name"],
+        vec!["sessions", "ls", "--watch"],
+        vec!["sessions", "logs", session, "--follow"],
+    ] {
+        let mut command = machine.command(&arguments);
+        let mut waiting = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(waiting.stdout.take().unwrap()).lines();
+        if arguments.contains(&"--follow") {
+            machine.lap(["sessions", "exec", session, "--", "true"]).succeeds();
+        } else {
+            lines.next().unwrap().unwrap();
+        }
+        drop(lines);
+        // Nothing more happens that it could print.
+        let done = waiting.wait_with_output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", text(&done.stderr));
+    }
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_trouble() {
     let machine = Machine::new();
     machine.lap(["agents", "create", "one", "--harness", "shell", "--model", "m"]).succeeds();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The pages whose commands stand for themselves; others show what to type in the middle of something.
-const PAGES: [&str; 2] = ["quick-start.md", "api.md"];
+const PAGES: [&str; 3] = ["quick-start.md", "api.md", "memory-and-skills.md"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace").to_owned()
@@ -78,6 +78,11 @@ fn the_quick_start_works_as_it_is_written() {
 #[test]
 fn the_api_page_works_as_it_is_written() {
     run(PAGES[1]);
+}
+
+#[test]
+fn the_page_of_memory_and_skills_works_as_it_is_written() {
+    run(PAGES[2]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 mod cli_support;
 
+use std::path::Path;
+
 use cli_support::Machine;
 use cli_support::terminal::OnTerminal;
 
@@ -74,12 +76,62 @@ fn a_second_server_on_the_same_data_is_told_whose_it_is() {
 }
 
 #[test]
+fn a_server_is_found_and_none_other_started_whatever_it_was_found_by_has_gone() {
+    let machine = Machine::new();
+    machine.lap(["agents", "ls"]).succeeds();
+    let pid = machine.server_pid();
+    let marks = ["state/server.json", "data/lap.lock", "data/server.sock"];
+    let path = |mark: &str| machine.path(mark);
+    let cut = |mark: &str| std::fs::write(path(mark), "{").unwrap();
+    let remove = |path: &Path| std::fs::remove_file(path).unwrap();
+    let move_away = |path: &Path| std::fs::rename(path, path.with_extension("away")).unwrap();
+    for take in [&remove as &dyn Fn(&Path), &move_away] {
+        for mark in marks {
+            take(&path(mark));
+            machine.lap(["agents", "ls"]).succeeds();
+            assert_eq!(machine.server_pid(), pid, "{mark}");
+            let refused = machine.lap(["serve", "--port", "0"]).fails(1);
+            assert!(refused.contains(&format!("(process {pid})")), "{mark}: {refused}");
+        }
+    }
+    for mark in ["state/server.json", "data/lap.lock"] {
+        cut(mark);
+        machine.lap(["agents", "ls"]).succeeds();
+        assert_eq!(machine.server_pid(), pid, "{mark}");
+    }
+    std::fs::rename(path("state"), path("state-away")).unwrap();
+    machine.lap(["agents", "ls"]).succeeds();
+    assert_eq!(machine.server_pid(), pid);
+
+    // One that hangs makes nothing again: it is found by what it holds, and ended.
+    machine.freeze(pid);
+    for mark in marks {
+        std::fs::remove_file(path(mark)).unwrap();
+    }
+    let silent = machine.lap(["agents", "ls"]).fails(5);
+    assert!(silent.contains(&format!("(process {pid})")) && silent.contains("lap down --force"), "{silent}");
+    let refused = machine.lap(["serve", "--port", "0"]).fails(1);
+    assert!(refused.contains("another lap server"), "{refused}");
+    machine.lap(["down", "--force", "--yes"]).succeeds();
+    assert!(!machine.is_running(pid));
+    machine.lap(["agents", "ls"]).succeeds();
+}
+
+#[test]
 fn down_asks_before_sessions_end_and_names_them() {
     let machine = Machine::new();
     machine.lap(["agents", "create", "one", "--harness", "shell", "--model", "m"]).succeeds();
     let id = machine.lap(["sessions", "create", "one", "--wait"]).succeeds().trim().to_owned();
+    machine.lap(["sessions", "exec", &id, "--", "sh", "-c", "echo mine >notes"]).succeeds();
     let refused = machine.lap(["down"]).fails(2);
     assert!(refused.contains("1 session will end") && refused.contains("--yes"), "{refused}");
+    assert!(refused.contains("Unsaved work: 1 file, kept until 20"), "{refused}");
+    let refused = machine.lap(["sessions", "rm", "--erase", &id]).fails(2);
+    assert!(refused.contains("Unsaved work: 1 file. It is erased too."), "{refused}");
+    let refused = machine.lap(["agents", "rm", "one"]).fails(2);
+    assert!(refused.contains("Unsaved work: 1 file"), "{refused}");
+    let work = machine.lap(["sessions", "work", &id]).succeeds();
+    assert!(work.starts_with("unsaved  1 file\npath     /"), "{work}");
     let still = |machine: &Machine| {
         assert!(machine.lap(["sessions", "get", &id]).succeeds().contains("status: ready"));
     };
@@ -95,6 +147,17 @@ fn down_asks_before_sessions_end_and_names_them() {
         assert_eq!(asked.ends(), status, "{answer:?}");
     }
     assert!(machine.leftovers().is_empty() && !machine.has_server());
+}
+
+#[test]
+fn what_is_erased_is_gone_and_the_others_stay() {
+    let machine = Machine::new();
+    machine.lap(["agents", "create", "one", "--harness", "shell", "--model", "m"]).succeeds();
+    let made = || machine.lap(["sessions", "create", "one", "--wait"]).succeeds().trim().to_owned();
+    let (erased, kept) = (made(), made());
+    machine.lap(["sessions", "rm", "--erase", "--yes", &erased]).succeeds();
+    assert!(machine.lap(["sessions", "get", &erased]).fails(3).contains("no session"));
+    assert!(machine.lap(["sessions", "get", &kept]).succeeds().contains("status: ready"));
 }
 
 #[test]

@@ -55,6 +55,16 @@ const BANNED: [(&str, &str); 9] = [
     ("tokio-openssl", "a second TLS stack"),
 ];
 
+/// Those of them that a library brings for itself and nothing of ours may use: chrono is in the types of rmcp.
+const UNDERNEATH: [&str; 1] = ["chrono"];
+
+/// What our own crates ask for by name.
+fn of_ours() -> BTreeSet<String> {
+    let metadata = metadata();
+    let ours = list(&metadata["packages"]).filter(|package| text(package, "name").starts_with("lap-"));
+    ours.flat_map(|package| list(&package["dependencies"])).map(|dep| text(dep, "name").to_owned()).collect()
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace").to_owned()
 }
@@ -120,7 +130,8 @@ fn arrows_between_crates_point_one_way() {
 fn one_of_each_and_every_licence_fits() {
     for (name, licence) in shipped() {
         if let Some((_, why)) = BANNED.iter().find(|(banned, _)| *banned == name) {
-            panic!("{name} would be {why}");
+            let excused = UNDERNEATH.contains(&name.as_str()) && !of_ours().contains(&name);
+            assert!(excused, "{name} would be {why}");
         }
         // `A OR B` needs one that fits, `A AND B` all of them; parentheses nest no deeper than one level.
         let fits = |word: &str| {

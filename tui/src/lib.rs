@@ -7,3 +7,4 @@ pub mod embed;
 pub mod panes;
 pub mod term_input;
 pub mod terminal;
+pub mod unsaved;

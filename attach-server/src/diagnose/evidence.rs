@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use lap_platform::model::{HarnessEvidence, SandboxEvidence, Session};
+use lap_platform::model::{DeathCode, HarnessEvidence, SandboxEvidence, Session};
 use lap_platform::sandbox::{SandboxName, SandboxState};
 use lap_platform::session::{Sessions, TERMINAL_PROGRAM};
 use lap_wire::control::ExitStatus;
 use lap_wire::keeper::Program;
+use lap_wire::signals::signal_of_shell_code;
 use tokio::time::timeout;
 
 use crate::recording::{RecordingReader, Transcript};
@@ -25,6 +26,7 @@ pub(super) async fn sandbox(sessions: &Sessions, session: &Session, patience: Du
             state: Some(match status.state {
                 SandboxState::Pending { detail } => format!("pending: {detail}"),
                 SandboxState::Running => "running".to_owned(),
+                SandboxState::Unknown { detail } => format!("unknown: {detail}"),
                 SandboxState::Gone { reason } => format!("gone: {reason}"),
             }),
             ..blank
@@ -72,18 +74,25 @@ fn slow(what: &str, patience: Duration) -> String {
 
 /// The program, as keeper and recording tell it together.
 pub(super) fn harness(
+    session: &Session,
     program: Option<Result<Program, String>>,
     transcript: Result<Transcript, String>,
 ) -> HarnessEvidence {
     let mut harness = HarnessEvidence::default();
+    let mut recorded = None;
     match transcript {
         Ok(transcript) => {
-            harness.exit_status = transcript.exit_code.map(|code| format!("exit code {code}"));
+            recorded = transcript.exit_code;
             let skip = transcript.lines.len().saturating_sub(LAST_LINES);
             harness.last_output = transcript.lines.into_iter().skip(skip).collect();
         }
         Err(error) => harness.error = Some(error),
     }
+    let by_signal = session.death == Some(DeathCode::Killed);
+    harness.exit_status = session.exit_code.or(recorded).map(|code| match signal_of_shell_code(code) {
+        Some(signal) if by_signal => signal,
+        _ => format!("exit code {code}"),
+    });
     match program {
         Some(Ok(program)) => {
             harness.alive = program.exit.is_none();

@@ -34,7 +34,7 @@ impl Sources {
             evidence::program(&self.sessions, &session, PATIENCE),
             evidence::transcript(&self.recordings, &session, PATIENCE),
         );
-        let harness = evidence::harness(program, last_output);
+        let harness = evidence::harness(&session, program, last_output);
         let detected_issues = rules::detect(&session, &sandbox, &harness, Timestamp::now());
         let timings = session.timings.clone();
         Diagnosis { session, agent, sandbox, harness, timings, detected_issues }

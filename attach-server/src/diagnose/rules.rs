@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use lap_platform::model::{
-    DetectedIssue, HarnessEvidence, Phase, SandboxEvidence, Session, SessionStatus, Severity,
+    DeathCode, DetectedIssue, HarnessEvidence, SandboxEvidence, Session, SessionStatus, Severity,
 };
 
 /// A session that comes up for longer than this without a known cause is stuck, in seconds.
@@ -53,49 +53,61 @@ fn bring_up_failed(session: &Session) -> Option<DetectedIssue> {
         return None;
     }
     let reason = session.failure_reason.clone();
-    let (code, message, action) = match session.phase {
-        Phase::CloningRepo => (
+    let (code, message, action) = match session.death.unwrap_or(DeathCode::Unknown) {
+        DeathCode::CloneFailed => (
             "clone_failed",
             "the repository could not be cloned",
             "check the agent's repo_url and branch, and that its credential may read the repository; then restart",
         ),
-        Phase::InstallingDeps => (
+        DeathCode::InstallFailed => (
             "install_failed",
             "the requirements could not be installed",
             "correct the agent's requirements; then restart",
         ),
-        Phase::HarnessListening | Phase::HarnessReady | Phase::WaitingHarness | Phase::Ready => (
-            "harness_exited",
-            "the program did not come up",
-            "look at its last output; where it is not installed, install it; then restart",
+        DeathCode::NotInstalled => (
+            "harness_not_installed",
+            "the program is not installed",
+            "install it, or choose another harness for the agent; then restart",
         ),
-        _ => (
+        DeathCode::StartFailed | DeathCode::Exited | DeathCode::Killed => {
+            ("harness_exited", "the program did not come up", "look at its last output; then restart")
+        }
+        DeathCode::SandboxFailed | DeathCode::SandboxLost => (
             "sandbox_lost",
             "the sandbox did not come up",
             "restart the session; if it fails again, see its reason",
         ),
+        // Nobody's fault but the reason's, which says all there is.
+        DeathCode::Stopped | DeathCode::Restarted | DeathCode::AgentDeleted | DeathCode::Idle => return None,
+        DeathCode::FilesFailed | DeathCode::TimedOut | DeathCode::ServerFault | DeathCode::Unknown => {
+            ("bring_up_failed", "the session did not come up", "see its reason; then restart")
+        }
     };
     issue(code, Severity::High, message, reason, action)
 }
 
 fn sandbox_lost(session: &Session, sandbox: &SandboxEvidence) -> Option<DetectedIssue> {
     let missing = !sandbox.present && sandbox.error.is_none() && sandbox.state.is_some();
-    let lost = session.status == SessionStatus::Ready && missing;
-    let evidence = sandbox.state.clone().or_else(|| session.failure_reason.clone());
+    let lost = match session.status {
+        SessionStatus::Ready => missing,
+        SessionStatus::Dead => session.death == Some(DeathCode::SandboxLost),
+        SessionStatus::Creating | SessionStatus::Failed => false,
+    };
+    let evidence = session.failure_reason.clone().or_else(|| sandbox.state.clone());
     lost.then(|| {
         issue("sandbox_lost", Severity::High, "the sandbox is gone", evidence, "restart the session")
     })?
 }
 
 fn harness_exited(session: &Session, harness: &HarnessEvidence) -> Option<DetectedIssue> {
-    let exited =
-        harness.exit_status.clone().filter(|_| !harness.alive && session.status != SessionStatus::Failed)?;
-    let (clean, live) = (exited == "exit code 0", session.status.is_live());
-    // A session that was stopped ends its program: that it ended is no news.
-    if !live && session.failure_reason.is_none() {
-        return None;
-    }
-    let severity = if clean { Severity::Info } else { Severity::High };
+    // A session that was stopped, by a person or a rule, ends its program: that it ended is no news.
+    let by_itself = match session.status {
+        SessionStatus::Creating | SessionStatus::Failed => false,
+        SessionStatus::Ready => true,
+        SessionStatus::Dead => matches!(session.death, Some(DeathCode::Exited | DeathCode::Killed)),
+    };
+    let exited = harness.exit_status.clone().filter(|_| !harness.alive && by_itself)?;
+    let severity = if exited == "exit code 0" { Severity::Info } else { Severity::High };
     let message = format!("the program has ended ({exited})");
     let evidence = harness.last_output.iter().rev().find(|line| !line.is_empty()).cloned();
     issue(
@@ -157,7 +169,7 @@ fn idle_soon(session: &Session, now: Timestamp) -> Option<DetectedIssue> {
 
 #[cfg(test)]
 mod tests {
-    use lap_platform::model::{AgentId, Attention, SessionId};
+    use lap_platform::model::{AgentId, Attention, Phase, SessionId};
 
     use super::*;
 
@@ -170,6 +182,8 @@ mod tests {
             phase,
             phase_detail: None,
             failure_reason: None,
+            death: None,
+            exit_code: None,
             sandbox_url: None,
             task_arn: Some("s-1".into()),
             unconfined: true,
@@ -184,6 +198,7 @@ mod tests {
             attention: Attention::None,
             viewers: 0,
             recording: true,
+            unsaved: None,
             timings: [].into(),
             config_generation: 1,
             created_at: at(0),
@@ -227,14 +242,39 @@ mod tests {
 
     #[test]
     fn a_failed_step_is_named_for_what_it_is() {
-        for (phase, code) in [
-            (Phase::CloningRepo, "clone_failed"),
-            (Phase::InstallingDeps, "install_failed"),
-            (Phase::HarnessListening, "harness_exited"),
-            (Phase::CreatingSandbox, "sandbox_lost"),
+        for (death, code) in [
+            (DeathCode::CloneFailed, "clone_failed"),
+            (DeathCode::InstallFailed, "install_failed"),
+            (DeathCode::StartFailed, "harness_exited"),
+            (DeathCode::NotInstalled, "harness_not_installed"),
+            (DeathCode::SandboxFailed, "sandbox_lost"),
+            (DeathCode::TimedOut, "bring_up_failed"),
         ] {
-            let failed = session(SessionStatus::Failed, phase);
+            let failed =
+                Session { death: Some(death), ..session(SessionStatus::Failed, Phase::CreatingSandbox) };
             assert_eq!(codes(&failed, &SandboxEvidence::default(), &HarnessEvidence::default(), 0), [code]);
+        }
+    }
+
+    #[test]
+    fn an_end_that_somebody_wanted_is_no_issue_and_one_that_nobody_did_is() {
+        for ended in ["exit code 0", "exit code 1", "SIGTERM", "SIGKILL"] {
+            let harness = HarnessEvidence { exit_status: Some(ended.into()), ..HarnessEvidence::default() };
+            let told = |death| {
+                let dead = Session {
+                    death: Some(death),
+                    failure_reason: Some("why".into()),
+                    ..session(SessionStatus::Dead, Phase::Ready)
+                };
+                codes(&dead, &SandboxEvidence::default(), &harness, 0)
+            };
+            for wanted in [DeathCode::Stopped, DeathCode::Restarted, DeathCode::AgentDeleted, DeathCode::Idle]
+            {
+                assert!(told(wanted).is_empty(), "{wanted:?}, {ended}");
+            }
+            assert_eq!(told(DeathCode::Exited), ["harness_exited"], "{ended}");
+            assert_eq!(told(DeathCode::Killed), ["harness_exited"], "{ended}");
+            assert_eq!(told(DeathCode::SandboxLost), ["sandbox_lost"], "{ended}");
         }
     }
 

@@ -12,10 +12,12 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use jiff::Timestamp;
-use lap_platform::model::SessionId;
-use lap_platform::secret::{MasterKey, TokenError, TtyTokens};
+use lap_platform::model::{AgentId, SessionId};
+use lap_platform::secret::{AgentTokens, MasterKey, TokenError, TtyTokens};
+use lap_platform::store::{Store, StoreError};
 
 use super::error::{ApiError, Kind};
+use super::extract::AgentPath;
 
 /// What a token may do. Each stands alone; the master key has all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,6 +60,8 @@ enum Grant {
     Scopes(Scopes),
     /// Of one session's terminal, and of nothing else.
     Terminal(SessionId),
+    /// Of what runs in a session: what its agent remembers and which skills it has.
+    Agent(SessionId, AgentId),
 }
 
 impl Principal {
@@ -78,6 +82,20 @@ impl Principal {
         Principal { name: "terminal".to_owned(), grant: Grant::Terminal(session) }
     }
 
+    /// What runs in a session of this agent.
+    fn agent(session: SessionId, agent: AgentId) -> Principal {
+        Principal { name: format!("session {session}"), grant: Grant::Agent(session, agent) }
+    }
+
+    /// The session and agent, where it is what runs in one.
+    #[must_use]
+    pub(crate) fn of_agent(&self) -> Option<(SessionId, AgentId)> {
+        match &self.grant {
+            Grant::Agent(session, agent) => Some((*session, *agent)),
+            _ => None,
+        }
+    }
+
     /// Of two who sent one request, the one that may less; nobody where neither's rights are within the other's.
     fn narrower(one: Principal, other: Principal) -> Result<Principal, ApiError> {
         match (&one.grant, &other.grant) {
@@ -92,7 +110,7 @@ impl Principal {
     pub(crate) fn only_session(&self) -> Option<SessionId> {
         match &self.grant {
             Grant::Scopes(_) => None,
-            Grant::Terminal(session) => Some(*session),
+            Grant::Terminal(session) | Grant::Agent(session, _) => Some(*session),
         }
     }
 
@@ -114,6 +132,7 @@ impl Principal {
         match &self.grant {
             Grant::Scopes(scopes) => scopes.has(Scope::Read) || scopes.has(Scope::Attach),
             Grant::Terminal(theirs) => *theirs == session,
+            Grant::Agent(..) => false,
         }
     }
 
@@ -123,6 +142,7 @@ impl Principal {
         match &self.grant {
             Grant::Scopes(scopes) => scopes.has(Scope::Attach),
             Grant::Terminal(theirs) => *theirs == session,
+            Grant::Agent(..) => false,
         }
     }
 
@@ -138,6 +158,9 @@ impl Principal {
             Grant::Terminal(session) => {
                 format!("this token opens the terminal of session {session} and nothing else")
             }
+            Grant::Agent(_, agent) => {
+                format!("this token is for the memories and skills of agent {agent} and nothing else")
+            }
         };
         Err(ApiError::new(Kind::Forbidden, message))
     }
@@ -145,11 +168,11 @@ impl Principal {
 
 /// What opens the server, and the terminals of its sessions.
 #[derive(Clone)]
-pub(crate) struct Keys(Arc<(MasterKey, TtyTokens)>);
+pub(crate) struct Keys(Arc<(MasterKey, TtyTokens, AgentTokens)>);
 
 impl Keys {
-    pub(crate) fn new(master: MasterKey, terminals: TtyTokens) -> Keys {
-        Keys(Arc::new((master, terminals)))
+    pub(crate) fn new(master: MasterKey, terminals: TtyTokens, agents: AgentTokens) -> Keys {
+        Keys(Arc::new((master, terminals, agents)))
     }
 
     /// Who sends a request with these headers and, where tokens may stand there, these of its query. Those of the query
@@ -179,6 +202,11 @@ impl Keys {
         self.0.1.mint(session, Timestamp::now())
     }
 
+    /// Whose token of a session's own it is that a request carries, if it does.
+    fn session_of(&self, headers: &HeaderMap) -> Result<Option<SessionId>, ApiError> {
+        Ok(bearer(headers)?.and_then(|token| self.0.2.verify(token)))
+    }
+
     fn principal_of(&self, token: &str) -> Option<Principal> {
         if self.0.0.matches(token) {
             return Some(Principal::master());
@@ -201,12 +229,48 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 /// Lets nobody pass who has no valid token; behind it, [`Can`] asks for scopes.
 pub(crate) async fn require(
     State(keys): State<Keys>,
+    State(store): State<Store>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let principal = keys.authenticate(request.headers(), &[])?;
+    let principal = match keys.session_of(request.headers())? {
+        Some(session) => of_live_session(&store, session).await?,
+        None => keys.authenticate(request.headers(), &[])?,
+    };
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
+}
+
+/// What runs in a session has its token until the session ends.
+async fn of_live_session(store: &Store, id: SessionId) -> Result<Principal, ApiError> {
+    match store.sessions().get(id).await {
+        Ok(record) if record.status.is_live() => Ok(Principal::agent(id, record.agent_id)),
+        Ok(_) | Err(StoreError::NotFound(_)) => Err(ApiError::unauthorized()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A handler's argument: whoever sends this request may do that; or is what runs in a session, of whose agent the path is,
+/// where it names one.
+pub(crate) struct CanOrAgent<S> {
+    /// The session, where it is what runs in one, and its agent.
+    pub(crate) agent: Option<(SessionId, AgentId)>,
+    scope: PhantomData<S>,
+}
+
+impl<N: Needed, S: Send + Sync> FromRequestParts<S> for CanOrAgent<N> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<CanOrAgent<N>, ApiError> {
+        let principal = parts.extensions.get::<Principal>().ok_or_else(ApiError::unauthorized)?.clone();
+        let agent = principal.of_agent();
+        let named = AgentPath::from_request_parts(parts, state).await.ok();
+        let own = agent.is_some_and(|(_, own)| named.is_none_or(|AgentPath(named)| named == own));
+        if !own {
+            principal.require(N::SCOPE)?;
+        }
+        Ok(CanOrAgent { agent, scope: PhantomData })
+    }
 }
 
 /// A handler's argument: whoever sends this request may do that.

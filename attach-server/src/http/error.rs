@@ -185,7 +185,7 @@ impl Fault for SessionError {
             SessionError::Invalid(_) | SessionError::CannotStart(_) => Kind::Invalid,
             SessionError::TooMany { .. } | SessionError::Conflict { .. } => Kind::Conflict,
             SessionError::Sandbox(_) => Kind::BadGateway,
-            SessionError::Unavailable(_) => Kind::Unavailable,
+            SessionError::Unavailable(_) | SessionError::Full(_) => Kind::Unavailable,
             SessionError::Internal(_) => Kind::Internal,
         }
     }
@@ -203,9 +203,9 @@ impl Fault for SessionError {
                 let (code, message) = (validate::INVALID.to_owned(), message.clone());
                 ErrorDetail::Fields(vec![FieldError { code, path, message }])
             }
-            SessionError::Sandbox(message) | SessionError::Unavailable(message) => {
-                ErrorDetail::Message(message.clone())
-            }
+            SessionError::Sandbox(message)
+            | SessionError::Unavailable(message)
+            | SessionError::Full(message) => ErrorDetail::Message(message.clone()),
             SessionError::Internal(_) => return None,
         })
     }
@@ -217,7 +217,7 @@ impl Fault for StoreError {
             StoreError::NotFound(_) => Kind::NotFound,
             StoreError::Conflict(_) => Kind::Conflict,
             StoreError::Invalid(_) => Kind::Invalid,
-            StoreError::Unavailable(_) => Kind::Unavailable,
+            StoreError::Unavailable(_) | StoreError::Full(_) => Kind::Unavailable,
             StoreError::Internal(_) => Kind::Internal,
         }
     }
@@ -227,6 +227,7 @@ impl Fault for StoreError {
             StoreError::NotFound(what) => not_found(what),
             StoreError::Conflict(message)
             | StoreError::Invalid(message)
+            | StoreError::Full(message)
             | StoreError::Unavailable(message) => ErrorDetail::Message(message.clone()),
             StoreError::Internal(_) => return None,
         })

@@ -10,7 +10,9 @@ use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use lap_platform::model::validate::{INVALID, INVALID_TYPE};
 use lap_platform::model::{
-    AgentId, AgentPatch, AgentSpec, CreateSession, ExecRequest, FieldError, SessionId, SessionPatch,
+    AgentId, AgentPatch, AgentSpec, AnswerPermission, AttachSkill, CreateSession, ExecRequest, FieldError,
+    MemoryId, MemoryPatch, MemorySpec, PermissionId, SendMessage, SessionId, SessionPatch, SkillId,
+    SkillPatch, SkillSpec,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -84,6 +86,15 @@ pub(crate) trait RequestBody: DeserializeOwned + ToSchema + 'static {
 impl RequestBody for AgentSpec {}
 impl RequestBody for AgentPatch {}
 impl RequestBody for SessionPatch {}
+impl RequestBody for MemorySpec {}
+impl RequestBody for MemoryPatch {}
+impl RequestBody for SkillSpec {}
+impl RequestBody for SkillPatch {}
+impl RequestBody for AttachSkill {}
+impl RequestBody for AnswerPermission {}
+impl RequestBody for SendMessage {
+    const WITH_ATTACHMENTS: bool = true;
+}
 impl RequestBody for ExecRequest {}
 impl RequestBody for CreateSession {
     const WITH_ATTACHMENTS: bool = true;
@@ -336,31 +347,47 @@ fn typed<T: IntoParams>(name: &str, text: String) -> Value {
     Value::String(text)
 }
 
-/// The agent a path names.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AgentPath(pub(crate) AgentId);
+macro_rules! path_id {
+    ($(#[$doc:meta])* $name:ident($id:ty), $param:literal, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub(crate) struct $name(pub(crate) $id);
 
-impl<S: Send + Sync> FromRequestParts<S> for AgentPath {
-    type Rejection = ApiError;
+        impl<S: Send + Sync> FromRequestParts<S> for $name {
+            type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<AgentPath, ApiError> {
-        let text = path_param(parts, state, "agent_id").await?;
-        text.parse().map(AgentPath).map_err(|_| ApiError::not_found(format!("agent {text:?}")))
-    }
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<$name, ApiError> {
+                let text = path_param(parts, state, $param).await?;
+                text.parse().map($name).map_err(|_| ApiError::not_found(format!("{} {text:?}", $what)))
+            }
+        }
+    };
 }
 
-/// The session a path names.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SessionPath(pub(crate) SessionId);
-
-impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<SessionPath, ApiError> {
-        let text = path_param(parts, state, "session_id").await?;
-        text.parse().map(SessionPath).map_err(|_| ApiError::not_found(format!("session {text:?}")))
-    }
-}
+path_id!(
+    /// The agent a path names.
+    AgentPath(AgentId), "agent_id", "agent"
+);
+path_id!(
+    /// The session a path names.
+    SessionPath(SessionId), "session_id", "session"
+);
+path_id!(
+    /// The memory a path names.
+    MemoryPath(MemoryId), "memory_id", "memory"
+);
+path_id!(
+    /// What an agent asks to be allowed, as a path names it.
+    PermissionPath(PermissionId), "permission_id", "permission"
+);
+path_id!(
+    /// The skill a path names.
+    SkillPath(SkillId), "skill_id", "skill"
+);
+path_id!(
+    /// The version of a skill a path names.
+    SkillVersionPath(u64), "version", "version"
+);
 
 /// A part of the path as text; one that is not UTF-8 can name nothing.
 async fn path_param<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<String, ApiError> {

@@ -1,17 +1,21 @@
 //! `Idempotency-Key`: a POST sent twice under one key happens once, and is answered twice with the same answer.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use lap_platform::store::{IdempotencyOutcome, Store, StoredAnswer};
+use lap_platform::store::{IdempotencyOutcome, OwnerId, Store, StoredAnswer};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 use utoipa::IntoParams;
+use uuid::Uuid;
 
 use super::auth::Principal;
 use super::error::{ApiError, Kind};
@@ -36,6 +40,31 @@ pub(crate) struct KeyHeader {
     idempotency_key: Option<String>,
 }
 
+/// The id of what a request makes. Under a key it is the same each time the request is done, so that one that was cut off
+/// after it had made something finds that again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Makes {
+    pub(crate) id: Uuid,
+    /// Whether the request is under a key: it may be asked again.
+    keyed: bool,
+}
+
+impl Makes {
+    /// The id, where the request is under a key.
+    pub(crate) fn key(self) -> Option<Uuid> {
+        self.keyed.then_some(self.id)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Makes {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Makes, Infallible> {
+        let keyed = parts.extensions.get::<Makes>().copied();
+        Ok(keyed.unwrap_or_else(|| Makes { id: Uuid::now_v7(), keyed: false }))
+    }
+}
+
 /// Requests being done by this server: whoever sends one again meanwhile waits for the same answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AtWork(Arc<Mutex<Waiting>>);
@@ -44,16 +73,24 @@ pub(crate) struct AtWork(Arc<Mutex<Waiting>>);
 type Waiting = HashMap<(String, String), watch::Receiver<()>>;
 
 impl AtWork {
-    /// Marks a request as being done, until the guard is dropped.
-    fn enter(&self, route: &str, key: &str) -> AtWorkGuard {
+    /// Marks a request as being done until the guard is dropped, once nobody else in this server does it.
+    async fn enter(&self, route: &str, key: &str) -> AtWorkGuard {
         let id = (route.to_owned(), key.to_owned());
-        let (done, waiting) = watch::channel(());
-        self.lock().insert(id.clone(), waiting);
-        AtWorkGuard { all: self.clone(), id, _done: done }
-    }
-
-    fn find(&self, route: &str, key: &str) -> Option<watch::Receiver<()>> {
-        self.lock().get(&(route.to_owned(), key.to_owned())).cloned()
+        loop {
+            let (done, waiting) = watch::channel(());
+            let other = match self.lock().entry(id.clone()) {
+                Entry::Vacant(free) => {
+                    free.insert(waiting);
+                    None
+                }
+                Entry::Occupied(taken) => Some(taken.get().clone()),
+            };
+            match other {
+                None => return AtWorkGuard { all: self.clone(), id, _done: done },
+                // An error is the news waited for: the guard was dropped.
+                Some(mut other) => drop(other.changed().await),
+            }
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
@@ -78,6 +115,8 @@ impl Drop for AtWorkGuard {
 #[derive(Clone)]
 pub(crate) struct Requests {
     pub(crate) store: Store,
+    /// This server, among those at work on the store.
+    pub(crate) owner: OwnerId,
     pub(crate) bodies: BodyLimits,
     pub(crate) at_work: AtWork,
     /// Does what outlives the request it began with.
@@ -99,34 +138,30 @@ pub(crate) async fn once(
         return Err(bad_key());
     }
     let route = route_of(&request)?;
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let with_attachments = parts
         .extensions
         .get::<MatchedPath>()
-        .is_some_and(|path| path.as_str() == routes::CREATE_SESSION_PATH);
+        .is_some_and(|path| routes::WITH_ATTACHMENTS.contains(&path.as_str()));
     let body = requests.bodies.read(&parts.headers, body, with_attachments).await?;
-    loop {
-        match requests.store.idempotency().begin(&route, &key, &body).await? {
-            IdempotencyOutcome::Begun => break,
-            IdempotencyOutcome::Answered(answer) => return replay(answer),
-            IdempotencyOutcome::OtherBody => {
-                let message =
-                    "this Idempotency-Key was used for another request; make a new one for each request";
-                return Err(ApiError::conflict(message));
-            }
-            IdempotencyOutcome::AtWork => {
-                let Some(mut done) = requests.at_work.find(&route, &key) else {
-                    let message =
-                        "the first request with this Idempotency-Key is still being done; try again later";
-                    return Err(ApiError::conflict(message));
-                };
-                // An error is the news waited for: the guard was dropped.
-                let _ = done.changed().await;
-            }
+    let guard = requests.at_work.enter(&route, &key).await;
+    match requests.store.idempotency().begin(requests.owner, &route, &key, &body).await? {
+        IdempotencyOutcome::Begun { makes } => {
+            parts.extensions.insert(Makes { id: makes, keyed: true });
+        }
+        IdempotencyOutcome::Answered(answer) => return replay(answer),
+        IdempotencyOutcome::OtherBody => {
+            let message =
+                "this Idempotency-Key was used for another request; make a new one for each request";
+            return Err(ApiError::conflict(message));
+        }
+        IdempotencyOutcome::AtWork => {
+            let message = "the first request with this Idempotency-Key is still being done; try again later";
+            return Err(ApiError::conflict(message));
         }
     }
     let request = Request::from_parts(parts, Body::from(body));
-    carry_through(requests, route, key, request, next).await
+    carry_through(requests, guard, route, key, request, next).await
 }
 
 fn bad_key() -> ApiError {
@@ -145,12 +180,12 @@ fn route_of(request: &Request) -> Result<String, ApiError> {
 /// Does a request that was begun to its end, also when its sender has left: it will ask for the answer again.
 async fn carry_through(
     requests: Requests,
+    guard: AtWorkGuard,
     route: String,
     key: String,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let guard = requests.at_work.enter(&route, &key);
     let drain = requests.drain.clone();
     let work = async move {
         let answered = keep(&requests.store, &route, &key, next.run(request).await).await;
@@ -159,13 +194,16 @@ async fn carry_through(
     };
     let work = request_id::inherit(work).in_current_span();
     let answered = drain.finish(work).await.map_err(ApiError::internal)?;
+    // What was cut off with it is free for the next server as soon as this one has gone.
     answered.unwrap_or_else(|| Err(ApiError::stopping()))
 }
 
 async fn keep(store: &Store, route: &str, key: &str, response: Response) -> Result<Response, ApiError> {
     let idempotency = store.idempotency();
-    if !is_final(response.status()) {
-        idempotency.abandon(route, key).await?;
+    // A stream has no end that could be kept: asked again, it is the stream of the same thing.
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if !is_final(response.status()) || kind == Some(b"text/event-stream") {
+        idempotency.put_down(route, key).await?;
         return Ok(response);
     }
     let (parts, body) = response.into_parts();

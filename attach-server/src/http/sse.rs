@@ -18,6 +18,12 @@ pub(crate) fn event(id: u64, name: &str, data: &impl Serialize) -> Bytes {
     format!("id: {id}\nevent: {name}\ndata: {data}\n\n").into()
 }
 
+/// The same with an id that is a text.
+pub(crate) fn named(id: &str, name: &str, data: &impl Serialize) -> Bytes {
+    let data = serde_json::to_string(data).unwrap_or_default();
+    format!("id: {id}\nevent: {name}\ndata: {data}\n\n").into()
+}
+
 /// An event without data: where the stream is, and how soon to come back when it ends.
 pub(crate) fn position(id: u64, retry: std::time::Duration) -> Bytes {
     format!("id: {id}\nretry: {}\n\n", retry.as_millis()).into()

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use lap_wire::ChannelId;
 use lap_wire::close::CloseCode;
@@ -218,21 +218,18 @@ impl ClientWriter {
         self.state.borrow().outlet.waiting()
     }
 
-    /// Ends the sending side, once what waited is written. `lingers`: then waits for the client to end its own, since a
-    /// socket that is closed with something unread in it takes with it what was sent last.
-    pub(super) fn poll_end(&self, context: &mut Context<'_>, lingers: bool) -> Poll<io::Result<()>> {
+    /// Ends the sending side, once what waited is written, then reads up to `left` more bytes and throws them away until
+    /// the client ends its own: a socket that is closed with something unread in it takes with it what was sent last.
+    pub(super) fn poll_end(&self, context: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<()>> {
         let outlet = &mut self.state.borrow_mut().outlet;
-        match outlet.poll_shutdown(context) {
-            Poll::Ready(Ok(())) if lingers => {}
-            other => return other,
-        }
-        loop {
-            match outlet.poll_read(context, &mut |_| {}) {
-                Poll::Ready(Ok(n)) if n > 0 => {}
-                Poll::Ready(ended) => return Poll::Ready(ended.map(|_| ())),
-                Poll::Pending => return Poll::Pending,
+        ready!(outlet.poll_shutdown(context))?;
+        while *left > 0 {
+            match ready!(outlet.poll_read(context, &mut |_| {}))? {
+                0 => break,
+                n => *left = left.saturating_sub(n),
             }
         }
+        Poll::Ready(Ok(()))
     }
 }
 

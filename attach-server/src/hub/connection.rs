@@ -29,6 +29,8 @@ const TURN: usize = 512 * 1024;
 const CLOSE_STUCK: Duration = Duration::from_secs(10);
 /// How long a client that has everything may take to close its side.
 const CLOSE_LINGER: Duration = Duration::from_secs(2);
+/// How much more is read of it in that time and thrown away. Who sends more than this is not waiting for the end.
+const CLOSE_LINGER_BYTES: usize = 1024 * 1024;
 /// How long a client may take to say `hello`.
 pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long after a silence that made a ping due a client is given up.
@@ -323,11 +325,11 @@ async fn say_goodbye(writer: &ClientWriter, code: u16, reason: &str) {
     payload.extend_from_slice(reason.as_bytes());
     writer.message(Opcode::Close, &payload);
     // Who comes back at once to go on where it was loses nothing.
-    let lingers = code != CloseCode::Restart.code();
+    let mut left = if code == CloseCode::Restart.code() { 0 } else { CLOSE_LINGER_BYTES };
     loop {
         let waiting = writer.waiting();
         let patience = if waiting > 0 { CLOSE_STUCK } else { CLOSE_LINGER };
-        match timeout(patience, poll_fn(|context| writer.poll_end(context, lingers))).await {
+        match timeout(patience, poll_fn(|context| writer.poll_end(context, &mut left))).await {
             Ok(_) => return,
             Err(_) if writer.waiting() < waiting => {}
             Err(_) => {

@@ -75,8 +75,6 @@ use terminals::TerminalHandle;
 const COMMANDS: usize = 256;
 /// What a client is told to wait before it comes back to a server that restarts.
 const RECONNECT_AFTER: Duration = Duration::from_millis(200);
-/// How long draining may take; each connection's own goodbye is bounded below this.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the hub is to run.
 #[derive(Clone, Debug)]
@@ -87,6 +85,8 @@ pub struct HubConfig {
     pub max_viewers: usize,
     /// `None`: nothing is recorded.
     pub recording: Option<RecordingConfig>,
+    /// How long clients may take their last bytes when the server stops.
+    pub drain: Duration,
 }
 
 /// What a connection may do.
@@ -191,7 +191,7 @@ pub fn start(
         LocalSet::new().block_on(&runtime, async move {
             let (links, running) = links.start();
             let shared = Shared { metrics, typed: Cell::new(None), max_viewers: config.max_viewers };
-            let hub = Hub::new(directory, links, recordings, shared);
+            let hub = Hub::new(directory, links, recordings, shared, config.drain);
             let driven = tokio::task::spawn_local(running);
             hub.run(waiting).await;
             // What sessions do at their keepers ends with the links.
@@ -307,6 +307,7 @@ pub(crate) struct Hub {
     shared: Rc<Shared>,
     terminals: RefCell<HashMap<SessionId, Rc<TerminalHandle>>>,
     connections: RefCell<HashMap<u64, Rc<ClientWriter>>>,
+    drain: Duration,
     tasks: RefCell<JoinSet<()>>,
     ids: Cell<u64>,
     disconnected: Notify,
@@ -331,6 +332,7 @@ impl Hub {
         links: LocalLinks,
         recordings: Option<Recordings>,
         shared: Shared,
+        drain: Duration,
     ) -> Rc<Hub> {
         let mut instance = [0; 8];
         if getrandom::fill(&mut instance).is_err() {
@@ -344,6 +346,7 @@ impl Hub {
             shared: Rc::new(shared),
             terminals: RefCell::default(),
             connections: RefCell::default(),
+            drain,
             tasks: RefCell::default(),
             ids: Cell::new(1),
             disconnected: Notify::new(),
@@ -468,7 +471,7 @@ impl Hub {
                 self.disconnected.notified().await;
             }
         };
-        if tokio::time::timeout(DRAIN_TIMEOUT, closed).await.is_err() {
+        if tokio::time::timeout(self.drain, closed).await.is_err() {
             tracing::warn!("some clients did not take their last bytes");
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use jiff::Timestamp;
-use lap_platform::model::{Change, Phase, Resource, Session, SessionId, SessionStatus};
+use lap_platform::model::{Change, DeathCode, Phase, Resource, Session, SessionId, SessionStatus};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -103,7 +103,7 @@ fn ended(session: &Session, metrics: &SessionMetrics) {
     if session.status == SessionStatus::Failed {
         metrics.spawns.get_or_create(&SpawnLabels { path: "cold", result: "failed" }).inc();
     } else {
-        let reason = death_reason(session.failure_reason.as_deref());
+        let reason = session.death.unwrap_or(DeathCode::Unknown).as_str();
         metrics.deaths.get_or_create(&DeathLabels { reason }).inc();
     }
 }
@@ -124,17 +124,4 @@ fn came_up(session: &Session, metrics: &SessionMetrics) {
         metrics.phase_seconds.get_or_create(&labels).observe(seconds);
     }
     metrics.spawn_seconds.observe(total);
-}
-
-/// Few words instead of sentences: a label's values are to be bounded.
-fn death_reason(sentence: Option<&str>) -> &'static str {
-    let sentence = sentence.unwrap_or_default();
-    let has = |word| sentence.contains(word);
-    match () {
-        () if sentence.is_empty() || has("stopped") => "stopped",
-        () if has("idle") => "idle",
-        () if has("keeper") || has("sandbox") => "sandbox_lost",
-        () if has("exited") || has("exit") || has("signal") => "exited",
-        () => "other",
-    }
 }

@@ -16,6 +16,7 @@ const EGRESS: &str = concat!(
     r"|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$",
 );
 const QUANTITY: &str = r"^(?=.*[1-9])[0-9]{1,16}(m|(\.[0-9]{1,3})?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?)$";
+const SLUG: &str = "^[a-z0-9]+(-[a-z0-9]+)*$";
 const DNS_LABEL: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
 const REPO_URL: &str = concat!(
     r"^((https://|ssh://([A-Za-z0-9._][A-Za-z0-9._-]*@)?)([A-Za-z0-9._][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])",
@@ -31,10 +32,9 @@ const MCP_NAME: &str = "^[A-Za-z0-9._-]+$";
 const HTTP_URL: &str = "^https?://[!-\"$-.0-~][!-~]*$";
 
 /// What a change cannot clear. For the types, `null` and absence are the same there.
-const NOT_NULL: [&str; 12] = [
+const NOT_NULL: [&str; 11] = [
     "name",
     "model",
-    "branch",
     "mcp_servers",
     "env_vars",
     "env_var_hosts",
@@ -55,6 +55,7 @@ pub(super) fn apply(document: &mut Value) -> Result<(), BadDocument> {
         set("prompt", json!({ "maxLength": max::PROMPT_BYTES }))?;
         set("harness_image", json!({ "minLength": 1, "maxLength": max::IMAGE_CHARS, "pattern": IMAGE }))?;
         set("branch", json!({ "minLength": 1, "maxLength": max::BRANCH_CHARS, "pattern": BRANCH }))?;
+        set("repo_url", json!({ "maxLength": max::REPO_URL_CHARS, "pattern": REPO_URL }))?;
         set("requirements", json!({ "maxLength": max::REQUIREMENTS_BYTES }))?;
         set("mcp_servers", json!({ "maxItems": max::MCP_SERVERS }))?;
         set("env_vars", env_vars())?;
@@ -71,10 +72,6 @@ pub(super) fn apply(document: &mut Value) -> Result<(), BadDocument> {
     for property in NOT_NULL {
         not_null(at(document, "AgentPatch", property)?);
     }
-    merge(
-        at(document, "AgentSpec", "repo_url")?,
-        json!({ "maxLength": max::REPO_URL_CHARS, "pattern": REPO_URL }),
-    )?;
     for amount in ["cpu", "memory", "ephemeral_storage"] {
         let limits = json!({ "maxLength": max::QUANTITY_CHARS, "pattern": QUANTITY });
         merge(at(document, "ResourceAmounts", amount)?, limits)?;
@@ -82,7 +79,43 @@ pub(super) fn apply(document: &mut Value) -> Result<(), BadDocument> {
     let limits = json!({ "maxLength": max::RUNTIME_CLASS_CHARS, "pattern": DNS_LABEL });
     merge(at(document, "Resources", "runtime_class")?, limits)?;
     mcp_servers(document)?;
+    memories(document)?;
+    skills(document)?;
     sessions(document)
+}
+
+fn memories(document: &mut Value) -> Result<(), BadDocument> {
+    for schema in ["MemorySpec", "MemoryPatch"] {
+        let mut set = |property: &str, limits: Value| merge(at(document, schema, property)?, limits);
+        let text =
+            json!({ "minLength": 1, "maxLength": max::MEMORY_CHARS, "pattern": r"^[^\u0000]*\S[^\u0000]*$" });
+        set("text", text)?;
+        let mut tag = line(max::MEMORY_TAG_CHARS);
+        tag["pattern"] = json!(LINE.replace("\\u007f-", "\\u0022\\u005c\\u007f-"));
+        set("tags", json!({ "maxItems": max::MEMORY_TAGS, "items": tag }))?;
+        set("priority", json!({ "minimum": -max::MEMORY_PRIORITY, "maximum": max::MEMORY_PRIORITY }))?;
+    }
+    for property in ["text", "tags", "type", "priority", "pinned", "disabled"] {
+        not_null(at(document, "MemoryPatch", property)?);
+    }
+    Ok(())
+}
+
+fn skills(document: &mut Value) -> Result<(), BadDocument> {
+    for schema in ["SkillSpec", "SkillPatch", "AttachSkill"] {
+        let mut set = |property: &str, limits: Value| merge(at(document, schema, property)?, limits);
+        set("name", json!({ "minLength": 1, "maxLength": max::SKILL_NAME_CHARS, "pattern": SLUG }))?;
+        let text = r"^[\t\n\u0020-\u007e\u00a0-\uffff]*$";
+        set(
+            "description",
+            json!({ "minLength": 1, "maxLength": max::SKILL_DESCRIPTION_CHARS, "pattern": text }),
+        )?;
+        set("content", json!({ "minLength": 1, "maxLength": max::SKILL_BYTES }))?;
+    }
+    for property in ["name", "description", "content"] {
+        not_null(at(document, "SkillPatch", property)?);
+    }
+    Ok(())
 }
 
 fn sessions(document: &mut Value) -> Result<(), BadDocument> {

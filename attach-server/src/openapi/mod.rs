@@ -1,6 +1,7 @@
 //! `openapi.json`: gathered from the routes and the types, then given what types cannot say: limits, the fields other
 //! platforms' clients send, the errors every route has.
 
+mod forms;
 mod limits;
 
 use lap_platform::model::{AgentsSort, ErrorBody, ErrorDetail, FieldError, Order, SessionStatus};
@@ -55,6 +56,7 @@ pub(crate) fn document(gathered: &OpenApi, harnesses: &Harnesses) -> Result<Valu
         ignored_fields(properties_of(&mut document, name)?);
     }
     limits::apply(&mut document)?;
+    forms::name(&mut document)?;
     let harness = at(&mut document, "AgentSpec", "harness_id")?;
     harness["enum"] = harnesses.ids.iter().map(|id| json!(id)).chain([Value::Null]).collect();
     model_where_needed(&mut document, harnesses);

@@ -9,16 +9,16 @@ use lap_platform::model::{
     Agent, AgentId, AgentPatch, AgentRow, AgentSpec, AgentsSort, ErrorBody, Order, Page, validate,
 };
 use lap_platform::session::Sessions;
-use lap_platform::store::{AgentsQuery, Store};
+use lap_platform::store::{AgentsQuery, Store, StoreError};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::page;
-use super::sessions::unknown_skill;
 use crate::agent_form::{self, Defaults};
 use crate::http::auth::{Can, Read, Write};
 use crate::http::error::ApiError;
 use crate::http::extract::{AgentPath, Body, Query};
+use crate::http::idempotency::Makes;
 
 /// Which agents a list has.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -97,13 +97,18 @@ pub(super) async fn create(
     State(store): State<Store>,
     State(sessions): State<Sessions>,
     State(defaults): State<Defaults>,
+    makes: Makes,
     body: Body<AgentSpec>,
 ) -> Result<(StatusCode, Json<Agent>), ApiError> {
+    let id = AgentId(makes.id);
     let supports_tui = |id: &str| sessions.catalog().get(id).is_some_and(Harness::supports_tui);
-    let agent = agent_form::from_spec(body.unjudged(), &defaults, supports_tui);
-    let spec = body.judged(|_| validate::agent(&agent))?;
-    unknown_skill(&spec.skill_ids)?;
-    let made = store.agents().create(agent).await?;
+    let agent = agent_form::from_spec(id, body.unjudged(), &defaults, supports_tui);
+    body.judged(|_| validate::agent(&agent))?;
+    // One that was cut off after it was made is there.
+    let made = match store.agents().get(id).await {
+        Err(StoreError::NotFound(_)) => store.agents().create(agent).await?,
+        made => made?,
+    };
     Ok((StatusCode::CREATED, Json(agent_form::masked(made.agent))))
 }
 
@@ -148,7 +153,6 @@ pub(super) async fn patch(
     AgentPath(id): AgentPath,
     body: Body<AgentPatch>,
 ) -> Result<Json<Agent>, ApiError> {
-    unknown_skill(body.unjudged().skill_ids.as_deref().unwrap_or_default())?;
     // Judged together with what it leaves as it is, within the transaction that writes it.
     let change = |agent: &mut Agent| -> Result<(), ApiError> {
         body.judged(|patch| {

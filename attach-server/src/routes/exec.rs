@@ -8,6 +8,7 @@ use lap_platform::session::Sessions;
 use crate::http::auth::{Can, Operate};
 use crate::http::error::ApiError;
 use crate::http::extract::{Body, SessionPath};
+use crate::http::idempotency::Makes;
 
 /// Runs a command in a session's sandbox, beside its program, and answers when it has ended.
 #[utoipa::path(
@@ -28,8 +29,9 @@ pub(super) async fn exec(
     _: Can<Operate>,
     State(sessions): State<Sessions>,
     SessionPath(id): SessionPath,
+    makes: Makes,
     body: Body<ExecRequest>,
 ) -> Result<Json<ExecResult>, ApiError> {
     let request = body.judged(validate::exec)?;
-    Ok(Json(sessions.exec(id, request).await?))
+    Ok(Json(sessions.exec(id, request, makes.key()).await?))
 }

@@ -9,10 +9,14 @@ mod fallback;
 mod harnesses;
 mod health;
 mod logs;
+mod memories;
+mod messages;
 mod metrics;
 mod openapi_json;
 mod page;
 mod sessions;
+mod skills;
+mod work;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -25,8 +29,12 @@ use crate::http::{auth, idempotency, observe, origin, request_id, timeout};
 use crate::openapi;
 use crate::state::AppState;
 
-/// The route whose requests may carry attachments.
-pub(crate) const CREATE_SESSION_PATH: &str = "/api/v1/managed_agents/agents/{agent_id}/session";
+/// The routes whose requests may carry attachments.
+pub(crate) const WITH_ATTACHMENTS: [&str; 3] = [
+    "/api/v1/managed_agents/agents/{agent_id}/session",
+    "/api/v1/managed_agents/sessions/{session_id}/message",
+    "/api/v1/managed_agents/sessions/{session_id}/message_stream",
+];
 
 /// The routes, by who may pass and how long they may take.
 pub(crate) struct Routes {
@@ -45,6 +53,18 @@ pub(crate) fn gather() -> (Routes, OpenApi) {
     let quick = OpenApiRouter::default()
         .routes(routes!(agents::list, agents::create))
         .routes(routes!(agents::get, agents::patch, agents::delete))
+        .routes(routes!(messages::list))
+        .routes(routes!(messages::stream))
+        .routes(routes!(messages::permissions))
+        .routes(routes!(messages::answer))
+        .routes(routes!(memories::list, memories::create))
+        .routes(routes!(memories::get, memories::patch, memories::delete))
+        .routes(routes!(skills::list, skills::create))
+        .routes(routes!(skills::get, skills::patch, skills::delete))
+        .routes(routes!(skills::versions))
+        .routes(routes!(skills::version))
+        .routes(routes!(skills::restore))
+        .routes(routes!(skills::attach, skills::detach))
         .routes(routes!(health::runtime))
         .routes(routes!(harnesses::list))
         .routes(routes!(events::all))
@@ -56,13 +76,15 @@ pub(crate) fn gather() -> (Routes, OpenApi) {
         .routes(routes!(sessions::restart))
         .routes(routes!(sessions::abort))
         .routes(routes!(diagnose::diagnose))
+        .routes(routes!(work::get))
+        .routes(routes!(work::prompt))
         .routes(routes!(logs::recording))
         .routes(routes!(logs::log))
         .routes(routes!(logs::sandbox_logs))
         .routes(routes!(metrics::metrics))
         .routes(routes!(openapi_json::openapi));
     // Bounded by what they were asked to do instead of by the clock of all others.
-    let waiting = OpenApiRouter::default().routes(routes!(exec::exec));
+    let waiting = OpenApiRouter::default().routes(routes!(exec::exec)).routes(routes!(messages::send));
     let (open, mut document) = open.split_for_parts();
     let (quick, quick_document) = quick.split_for_parts();
     let (waiting, waiting_document) = waiting.split_for_parts();

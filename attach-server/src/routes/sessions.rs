@@ -19,6 +19,7 @@ use super::page;
 use crate::http::auth::{Can, Keys, Operate, Principal, Read};
 use crate::http::error::{ApiError, Kind};
 use crate::http::extract::{AgentPath, Body, NoBody, OptionalBody, Query, SessionPath};
+use crate::http::idempotency::Makes;
 use crate::http::limits::RETRY_AFTER;
 
 /// Which sessions a list has.
@@ -66,6 +67,7 @@ pub(super) async fn create(
     State(keys): State<Keys>,
     State(store): State<Store>,
     AgentPath(agent): AgentPath,
+    makes: Makes,
     OptionalBody(body): OptionalBody<CreateSession>,
 ) -> Result<Json<Session>, ApiError> {
     let row = store.agents().get(agent).await?;
@@ -74,11 +76,11 @@ pub(super) async fn create(
         faults.extend(no_prompt(request, sessions.catalog().get(&row.agent.harness_id)));
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     })?;
-    unknown_skill(&request.skill_ids)?;
+    store.skills().all_there(&request.skill_ids).await?;
     if !open_files::has_room() {
         return Err(no_files());
     }
-    let session = sessions.create(agent, request, "api").await?;
+    let session = sessions.create_as(SessionId(makes.id), agent, request, "api").await?;
     Ok(Json(with_token(session, &can.principal, &keys)?))
 }
 
@@ -104,11 +106,6 @@ fn no_prompt(request: &CreateSession, harness: Option<&Harness>) -> Option<Field
             harness.name
         ),
     })
-}
-
-/// There is no library of skills yet, so that any id is unknown.
-pub(super) fn unknown_skill(ids: &[uuid::Uuid]) -> Result<(), ApiError> {
-    ids.first().map_or(Ok(()), |id| Err(ApiError::not_found(format!("skill {id}"))))
 }
 
 /// The sessions, newest first.
@@ -189,15 +186,24 @@ pub(super) async fn patch(
     Ok(Json(with_token(session, &can.principal, &keys)?))
 }
 
-/// Ends a session and its sandbox. Its recording and log stay. One that has ended already is no error.
+/// What is to become of a session's traces.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EraseSession {
+    /// Whether its row, log, recording and workspace go too: afterwards there is no such session.
+    #[serde(default)]
+    erase: bool,
+}
+
+/// Ends a session and its sandbox. Its recording and log stay unless it is erased. One that has ended already is no error.
 #[utoipa::path(
     delete,
     operation_id = "delete_session",
     path = "/api/v1/managed_agents/sessions/{session_id}",
     tag = "sessions",
-    params(("session_id" = SessionId, Path, description = "The session.")),
+    params(("session_id" = SessionId, Path, description = "The session."), EraseSession),
     responses(
-        (status = 204, description = "It ends, or had ended."),
+        (status = 204, description = "It ends, or had ended; or it is gone."),
         (status = 404, description = "There is no such session.", body = lap_platform::model::ErrorBody),
     )
 )]
@@ -205,7 +211,12 @@ pub(super) async fn delete(
     _: Can<Operate>,
     State(sessions): State<Sessions>,
     SessionPath(id): SessionPath,
+    Query(query): Query<EraseSession>,
 ) -> Result<StatusCode, ApiError> {
+    if query.erase {
+        sessions.erase(id).await?;
+        return Ok(StatusCode::NO_CONTENT);
+    }
     sessions.delete(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -252,12 +263,13 @@ pub(super) async fn restart(
     State(sessions): State<Sessions>,
     State(keys): State<Keys>,
     SessionPath(id): SessionPath,
+    makes: Makes,
     _: NoBody,
 ) -> Result<Json<Session>, ApiError> {
     if !open_files::has_room() {
         return Err(no_files());
     }
-    let session = sessions.restart(id).await?;
+    let session = sessions.restart(id, makes.key()).await?;
     Ok(Json(with_token(session, &can.principal, &keys)?))
 }
 

@@ -2,19 +2,23 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use axum::Router;
-use lap_platform::config::Config;
+use lap_platform::config::{Config, Runtime};
 use lap_platform::link::Links;
+#[cfg(not(feature = "kubernetes"))]
+use lap_platform::sandbox::SandboxError;
 use lap_platform::sandbox::SandboxRuntime;
+#[cfg(feature = "kubernetes")]
+use lap_platform::sandbox::kube::KubeRuntime;
 use lap_platform::sandbox::local::{LocalOptions, LocalRuntime};
-use lap_platform::secret::{Keyring, MasterKey, SecretBox, SecretKey, TtyTokens};
-use lap_platform::session::{Sessions, SessionsParts};
+use lap_platform::secret::{AgentTokens, Keyring, MasterKey, SecretBox, SecretKey, TtyTokens};
+use lap_platform::session::{AgentTools, Sessions, SessionsParts};
 use lap_platform::store::Store;
-use lap_platform::unix_socket;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 
 use super::drain::Drain;
 use super::error::{StartError, system};
@@ -30,14 +34,15 @@ use crate::http::listen::{self, Policy};
 use crate::http::origin::Origins;
 use crate::http::schema::Schemas;
 use crate::hub::{self, HubConfig, HubHandle, RecordingConfig};
+use crate::landmarks::{self, LocalSocket};
 use crate::metrics::Metrics;
 use crate::openapi::Harnesses;
 use crate::presence::{self, Presence};
-use crate::recording::RecordingReader;
+use crate::recording::{Recorded, RecordingReader};
 use crate::session_terminals::SessionTerminals;
 use crate::state::{AppState, Document, EventStreams, Parts, RequestTimeout};
 use crate::watcher::Watcher;
-use crate::{openapi, routes};
+use crate::{mcp, openapi, routes};
 
 /// Bodies over the ordinary limit that are read at a time: each can take 70 MiB of memory.
 const LARGE_BODIES: usize = 2;
@@ -52,7 +57,7 @@ pub(super) struct Built {
     background: bool,
     lock: DataLock,
     listener: TcpListener,
-    local: UnixListener,
+    local: LocalSocket,
     address: SocketAddr,
     router: Router,
     policy: Policy,
@@ -64,6 +69,14 @@ pub(super) struct Built {
     hub_thread: JoinHandle<()>,
     links: Links,
     drain: Drain,
+}
+
+/// The platform's own MCP server: this very program, told where to find this server.
+fn own_tools(config: &Config, keeper: Option<&OsString>, tokens: AgentTokens) -> Option<AgentTools> {
+    let program = keeper.map(PathBuf::from).or_else(|| std::env::current_exe().ok())?;
+    let program = program.into_os_string().into_string().ok()?;
+    let place = config.dirs.state.join(presence::FILE).into_os_string().into_string().ok()?;
+    Some(AgentTools { command: vec![program, mcp::SUBCOMMAND.to_owned(), place], tokens })
 }
 
 /// Makes everything a server needs.
@@ -81,17 +94,24 @@ pub(super) async fn build(config: Config, options: RunOptions) -> Result<Built, 
     let address = listener.local_addr().map_err(|cause| system("the listening address", cause))?;
     let (master_key, secret_key) = keys(&config)?;
     let store = Store::open(config.database_url.expose(), SecretBox::new(&secret_key)).await?;
-    // Nobody else is on this data directory: what was at work under a key was cut off.
-    store.idempotency().abandon_all().await?;
-    let runtime: Arc<dyn SandboxRuntime> =
-        Arc::new(LocalRuntime::open(local_options(&config, options.keeper)?)?);
+    let program = options.keeper.as_ref().and_then(|keeper| keeper.first()).cloned();
+    let runtime = runtime(&config, options.keeper).await?;
     let (links, unstarted) = Links::new(Arc::new(Arc::clone(&runtime)), tokio::runtime::Handle::current());
-    let sessions =
-        Sessions::start(SessionsParts::of(&config, store.clone(), runtime, links.clone())?).await?;
-    let terminals = Arc::new(SessionTerminals::new(sessions.clone()));
-    let (hub, hub_thread) = hub::start(hub_config(&config), terminals, unstarted)
-        .map_err(|cause| system("the terminals' thread", cause))?;
+    let recorded = Arc::new(Recorded::default());
+    let mut parts = SessionsParts::of(&config, store.clone(), runtime, links.clone(), recorded.clone())?;
+    let agent_tokens = AgentTokens::new(&secret_key);
+    parts.tools = own_tools(&config, program.as_ref(), agent_tokens.clone());
     let local = local_socket(&config)?;
+    let sessions = Sessions::start(parts).await?;
+    let terminals = Arc::new(SessionTerminals::new(sessions.clone()));
+    let (hub, hub_thread) = match hub::start(hub_config(&config), terminals, unstarted) {
+        Ok(started) => started,
+        Err(cause) => {
+            sessions.shutdown().await;
+            return Err(system("the terminals' thread", cause));
+        }
+    };
+    recorded.by(hub.clone());
 
     let metrics = Arc::new(Metrics::new());
     metrics.register(|registry| hub.metrics().register(registry));
@@ -111,11 +131,12 @@ pub(super) async fn build(config: Config, options: RunOptions) -> Result<Built, 
         large: Slots::new("large requests", LARGE_BODIES),
     };
     let state = AppState::new(Parts {
-        keys: Keys::new(master_key, TtyTokens::new(&secret_key)),
+        keys: Keys::new(master_key, TtyTokens::new(&secret_key), agent_tokens),
         origins: origins(&config, &presence::local_url(address)),
         schemas: Arc::new(Schemas::new(&document)),
         requests: Requests {
             store: store.clone(),
+            owner: sessions.owner(),
             bodies: bodies.clone(),
             at_work: AtWork::default(),
             drain: drain.clone(),
@@ -174,7 +195,7 @@ impl Built {
     ///
     /// # Errors
     /// When it could not be found.
-    pub(super) fn spawn(self) -> Result<Server, StartError> {
+    pub(super) async fn spawn(self) -> Result<Server, StartError> {
         let Built { config, drain, router, policy, .. } = self;
         let url = presence::local_url(self.address);
         drain.run("the feed of changes", self.changes.follow());
@@ -182,8 +203,21 @@ impl Built {
         drain.run("the port", listen::serve(self.listener, router.clone(), policy.clone(), drain.clone()));
         drain.run("the local socket", listen::serve(self.local, router, policy, drain.clone()));
         let beside = config.dirs.data.join(SOCKET);
-        let presence = Presence::announce(&config.dirs.state, &url, &beside, self.background)
-            .map_err(|cause| StartError::Presence { dir: config.dirs.state.clone(), cause })?;
+        let presence = match Presence::announce(&config.dirs.state, &url, &beside, self.background) {
+            Ok(presence) => presence,
+            Err(cause) => {
+                // Whoever tries again, in the same process too, finds nothing of this one at work.
+                tokio::join!(drain.stop(), self.hub.drain());
+                self.sessions.shutdown().await;
+                self.hub.end().await;
+                return Err(StartError::Presence { dir: config.dirs.state.clone(), cause });
+            }
+        };
+        let lock = Arc::new(self.lock);
+        let held = Arc::clone(&lock);
+        drain.run_until_stopped("the lock", landmarks::keep("the lock", lock.path(), move || held.mend()));
+        let found = landmarks::keep("server.json", presence.path(), presence.mender());
+        drain.run_until_stopped("server.json", found);
         tracing::info!(%url, data = %config.dirs.data.display(), "listening");
         Ok(Server {
             address: self.address,
@@ -194,14 +228,14 @@ impl Built {
             store: self.store,
             drain,
             presence,
-            _lock: self.lock,
+            _lock: lock,
         })
     }
 }
 
-fn local_socket(config: &Config) -> Result<UnixListener, StartError> {
+fn local_socket(config: &Config) -> Result<LocalSocket, StartError> {
     let path = config.dirs.data.join(SOCKET);
-    unix_socket::listen(&path)
+    LocalSocket::listen(&path)
         .map_err(|cause| StartError::Listen { address: path.display().to_string(), cause })
 }
 
@@ -222,6 +256,26 @@ fn keys(config: &Config) -> Result<(MasterKey, SecretKey), StartError> {
     Ok((master_key, secret_key))
 }
 
+/// Where sandboxes run, as is configured.
+async fn runtime(
+    config: &Config,
+    keeper: Option<Vec<OsString>>,
+) -> Result<Arc<dyn SandboxRuntime>, StartError> {
+    Ok(match config.runtime {
+        Runtime::Local => Arc::new(LocalRuntime::open(local_options(config, keeper)?)?),
+        #[cfg(feature = "kubernetes")]
+        Runtime::Kubernetes => Arc::new(KubeRuntime::open(&config.kubernetes).await?),
+        #[cfg(not(feature = "kubernetes"))]
+        Runtime::Kubernetes => {
+            return Err(StartError::Sandboxes(SandboxError::Failed(
+                "this program runs sandboxes on its own machine alone: lap-server runs them in a cluster; \
+                 LAP_RUNTIME=local keeps them here"
+                    .to_owned(),
+            )));
+        }
+    })
+}
+
 fn local_options(config: &Config, keeper: Option<Vec<OsString>>) -> Result<LocalOptions, StartError> {
     let data = config.dirs.data.clone();
     match keeper {
@@ -240,6 +294,7 @@ fn hub_config(config: &Config) -> HubConfig {
         max_connections: config.limits.attach_sockets,
         max_viewers: config.limits.viewers_per_session,
         recording,
+        drain: config.limits.drain,
     }
 }
 

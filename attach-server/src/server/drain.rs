@@ -55,6 +55,18 @@ impl Drain {
         });
     }
 
+    /// The same for a part that knows no end: it is dropped when the server stops.
+    pub(crate) fn run_until_stopped(
+        &self,
+        what: &'static str,
+        part: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let stopping = self.stopping.clone();
+        self.run(what, async move {
+            stopping.run_until_cancelled_owned(part).await;
+        });
+    }
+
     /// Does work that outlives who asked for it; nothing comes of it where it is not done when it is given up.
     pub(crate) fn finish<T: Send + 'static>(
         &self,

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use lap_platform::config::Config;
 use lap_platform::link::Links;
@@ -74,7 +75,7 @@ pub struct Server {
     store: Store,
     drain: Drain,
     presence: Presence,
-    _lock: DataLock,
+    _lock: Arc<DataLock>,
 }
 
 impl Server {
@@ -93,7 +94,9 @@ impl Server {
             Ok(files) => tracing::info!(files, "open files allowed"),
             Err(error) => tracing::warn!(%error, "no more open files are allowed than before"),
         }
-        build::build(config, options).await?.spawn()
+        // Boxed, since they hold everything a server has.
+        let built = Box::pin(build::build(config, options)).await?;
+        Box::pin(built.spawn()).await
     }
 
     /// Where it listens.

@@ -11,7 +11,7 @@ async fn an_agent_lives_from_its_creation_to_its_end() {
     let made = api.post(AGENTS, &json!({ "name": "builder", "model": "m", "prompt": "Build." })).await;
     assert_eq!(made.status, StatusCode::CREATED);
     let agent = made.json();
-    assert_eq!((&agent["harness_id"], &agent["branch"]), (&json!("shell"), &json!("main")));
+    assert_eq!((&agent["harness_id"], &agent["branch"]), (&json!("shell"), &Value::Null));
     assert_eq!(agent["config_generation"], 1);
     let path = format!("{AGENTS}/{}", agent["id"].as_str().unwrap());
     assert_eq!(api.get(&path).await.json(), agent);
@@ -22,6 +22,11 @@ async fn an_agent_lives_from_its_creation_to_its_end() {
     assert_eq!((&changed["prompt"], &changed["branch"]), (&Value::Null, &json!("dev")));
     assert_eq!(changed["config_generation"], 2);
     assert_eq!(changed["name"], "builder");
+    let moved = json!({ "repo_url": "https://example.org/b.git", "branch": null });
+    let moved = api.patch(&path, &moved).await.json();
+    assert_eq!((&moved["repo_url"], &moved["branch"]), (&json!("https://example.org/b.git"), &Value::Null));
+    assert_eq!(moved["config_generation"], 3);
+    assert_eq!(api.patch(&path, &json!({ "repo_url": null })).await.json()["repo_url"], Value::Null);
 
     let gone = api.delete(&path).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT, "{}", gone.text);
@@ -75,7 +80,7 @@ async fn fields_of_other_platforms_clients_are_taken_and_left_alone() {
 #[tokio::test]
 async fn lists_are_filtered_sorted_and_paged() {
     let api = Api::start().await;
-    for name in ["alpha", "beta", "gamma", "delta"] {
+    for name in ["alpha", "Beta", "gamma", "Delta"] {
         api.agent(name).await;
     }
     let names = |page: &Value| -> Vec<String> {
@@ -90,10 +95,10 @@ async fn lists_are_filtered_sorted_and_paged() {
             answer.json()
         }
     };
-    assert_eq!(names(&list("").await), ["delta", "gamma", "beta", "alpha"]);
-    assert_eq!(names(&list("sort=name&order=asc").await), ["alpha", "beta", "delta", "gamma"]);
-    assert_eq!(names(&list("search=LT").await), ["delta"]);
-    assert_eq!(names(&list("name=beta").await), ["beta"]);
+    assert_eq!(names(&list("").await), ["Delta", "gamma", "Beta", "alpha"]);
+    assert_eq!(names(&list("sort=name&order=asc").await), ["alpha", "Beta", "Delta", "gamma"]);
+    assert_eq!(names(&list("search=LT").await), ["Delta"]);
+    assert_eq!(names(&list("name=Beta").await), ["Beta"]);
     assert_eq!(list("harness_id=codex").await["total"], 0);
     assert_eq!(list("limit=9999").await["limit"], 200);
     assert_eq!(list("limit=0").await["limit"], 1);
@@ -110,7 +115,7 @@ async fn lists_are_filtered_sorted_and_paged() {
             None => break,
         };
     }
-    assert_eq!(walked, ["alpha", "beta", "delta", "gamma"]);
+    assert_eq!(walked, ["alpha", "Beta", "Delta", "gamma"]);
     let refused = api.get(&format!("{AGENTS}?cursor=nonsense")).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
 }

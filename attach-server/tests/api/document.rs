@@ -78,7 +78,7 @@ fn agent_of(field: &str, value: &str) -> Agent {
         harness_id: "shell".into(),
         harness_image: None,
         repo_url: None,
-        branch: "main".into(),
+        branch: Some("main".into()),
         requirements: None,
         mcp_servers: vec![],
         env_vars: [].into(),

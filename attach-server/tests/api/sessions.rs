@@ -185,7 +185,82 @@ async fn a_first_prompt_reaches_the_program_that_takes_one() {
     let read = json!({ "command": ["sh", "-c", "until [ -s asked ]; do sleep 0.01; done; cat asked"] });
     let asked = api.post(&format!("{SESSIONS}/{id}/exec"), &read).await.json();
     assert_eq!(asked["stdout"], "--ask=fix \"it\" $HOME\nplease", "{asked}");
+
+    // A restart goes on in the same workspace; what was asked there is not asked again.
+    let forget = json!({ "command": ["rm", "asked"] });
+    api.post(&format!("{SESSIONS}/{id}/exec"), &forget).await;
+    api.send(api.request(Method::POST, &format!("{SESSIONS}/{id}/restart"))).await;
+    api.until(&id, |session| session["status"] == "ready").await;
+    let read = json!({ "command": ["sh", "-c", "until [ -e asked ]; do sleep 0.01; done; cat asked"] });
+    let asked = api.post(&format!("{SESSIONS}/{id}/exec"), &read).await.json();
+    assert_eq!(asked["stdout"], "", "{asked}");
     api.delete(&format!("{AGENTS}/{agent}")).await;
+}
+
+#[tokio::test]
+async fn a_program_is_told_its_model_its_instructions_and_the_gateway_by_its_own_means() {
+    let home = Home::new();
+    let harnesses = home.path().join("config/harnesses");
+    std::fs::create_dir_all(&harnesses).unwrap();
+    let script = r#"for a in \"$@\"; do printf \"<%s>\" \"$a\"; done >args; echo \"$GATE_URL $GATE_KEY\" >>args; exec cat"#;
+    for (id, means) in [
+        ("speaks", "instructions_args = ['--system', '{instructions}']"),
+        ("reads", "instructions_file = 'RULES.md'"),
+        ("deaf", ""),
+    ] {
+        let harness = format!(
+            "id = '{id}'\nname = 'N'\nfamily = ['terminal']\ncommand = ['/bin/sh', '-c', \"{script}\", 'x']\n\
+             model_args = ['-m', '{{model}}']\nprompt_args = ['{{prompt}}']\n{means}\n\
+             [gateway.env]\nGATE_URL = '{{api_base}}'\nGATE_KEY = '{{api_key}}'\n\
+             [bypass]\nargs = ['--do-as-you-like']\n[[seed]]\npath = '~/.seeded'\ncontents = 'x'\n"
+        );
+        std::fs::write(harnesses.join(format!("{id}.toml")), harness).unwrap();
+    }
+    let gateway = [("LITELLM_API_BASE", "http://gateway.example"), ("LITELLM_API_KEY", "sk-gate")];
+    let api = Api::start_in(home, &gateway).await;
+    let instructions = "Be \"brief\".\nAlways.";
+    for (harness, model, args, delivered) in [
+        (
+            "speaks",
+            "m-7",
+            "<-m><m-7><--system><Be \"brief\".\nAlways.><go>http://gateway.example sk-gate\n",
+            "arguments",
+        ),
+        ("reads", "m-7", "<-m><m-7><go>http://gateway.example sk-gate\n", "RULES.md"),
+        // The name of whatever the program is set to.
+        (
+            "speaks",
+            "default",
+            "<--system><Be \"brief\".\nAlways.><go>http://gateway.example sk-gate\n",
+            "arguments",
+        ),
+        ("deaf", "m-7", "<-m><m-7><go>http://gateway.example sk-gate\n", "not: N takes none"),
+    ] {
+        let agent = json!({ "harness_id": harness, "model": model, "prompt": instructions });
+        let agent = api.post(AGENTS, &agent).await.json();
+        let path = format!("{AGENTS}/{}", agent["id"].as_str().unwrap());
+        let made = api.post(&format!("{path}/session"), &json!({ "initial_prompt": "go" })).await;
+        let id = made.json()["id"].as_str().unwrap().to_owned();
+        api.until(&id, |session| session["status"] == "ready").await;
+        let run = async |script: &str| {
+            let command = json!({ "command": ["sh", "-c", script] });
+            api.post(&format!("{SESSIONS}/{id}/exec"), &command).await.json()["stdout"].clone()
+        };
+        assert_eq!(run("until grep -q http args 2>/dev/null; do sleep 0.01; done; cat args").await, args);
+        if harness == "reads" {
+            assert_eq!(run("cat RULES.md").await, instructions);
+        }
+        let told = api.get(&format!("{SESSIONS}/{id}/prompt")).await.json();
+        let files = if harness == "reads" { vec!["RULES.md"] } else { vec![] };
+        let all = json!({
+            "model": (model != "default").then_some(model), "instructions": instructions, "delivered": delivered,
+            "initial_prompt": "go", "memories": [], "skills": [], "mcp_servers": [], "files": files,
+        });
+        assert_eq!(told, all);
+        // A user's own home is left alone.
+        assert_eq!(run("ls -a ~ | grep seeded").await, "");
+        api.delete(&path).await;
+    }
 }
 
 #[tokio::test]
@@ -199,7 +274,7 @@ async fn a_session_of_nobody_is_not_found() {
         let answer = api.send(api.request(Method::POST, &format!("{SESSIONS}/{nobody}{rest}"))).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{rest}");
     }
-    for rest in ["/recording", "/log", "/sandbox_logs", "/diagnose", "/events"] {
+    for rest in ["/recording", "/log", "/sandbox_logs", "/diagnose", "/events", "/work", "/prompt"] {
         let answer = api.get(&format!("{SESSIONS}/{nobody}{rest}")).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{rest}");
     }
@@ -252,6 +327,10 @@ async fn a_program_that_cannot_be_started_is_diagnosed() {
     assert_eq!(diagnosis["agent"]["id"], agent.as_str());
     let issue = &diagnosis["detected_issues"][0];
     assert_eq!(issue["severity"], "high", "{diagnosis:#}");
+    assert_eq!(
+        (&failed["death"], &issue["code"]),
+        (&json!("not_installed"), &json!("harness_not_installed"))
+    );
     assert!(issue["evidence"].as_str().unwrap().contains("codex"), "{diagnosis:#}");
 }
 
@@ -292,4 +371,55 @@ async fn metrics_tell_of_requests_and_sessions() {
     assert!(metrics.contains("http_requests_in_flight 1"), "this one");
     assert!(!metrics.contains(&id), "no ids in labels");
     api.delete(&format!("{AGENTS}/{agent}")).await;
+}
+
+#[tokio::test]
+async fn what_a_session_has_worked_on_is_counted_when_asked_and_at_its_end_and_kept() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let session = api.ready_session(&agent).await;
+    let path = format!("{SESSIONS}/{session}");
+    let work = || async { api.get(&format!("{path}/work")).await.json() };
+    let empty = work().await;
+    assert_eq!(empty["unsaved"], json!({ "files": 0, "commits": 0 }), "{empty:#}");
+    let exec = format!("{path}/exec");
+    let run = async |script: &str| api.post(&exec, &json!({ "command": ["sh", "-c", script] })).await;
+    let made = run("git init -q repo && cd repo && echo 1 >a && git add a && \
+         git -c user.name=a -c user.email=a@b commit -qm one && echo 2 >a && echo 3 >b")
+    .await;
+    assert_eq!(made.json()["exit_code"], 0, "{}", made.text);
+    let unsaved = json!({ "files": 2, "commits": 1 });
+    let counted = work().await;
+    assert_eq!((&counted["unsaved"], &counted["detail"]), (&unsaved, &Value::Null));
+    assert_eq!(api.get(&path).await.json()["unsaved"], unsaved, "as last counted");
+    run("echo 4 >notes").await;
+    assert_eq!(api.delete(&path).await.status, StatusCode::NO_CONTENT);
+    let unsaved = json!({ "files": 3, "commits": 1 });
+    let ended = api.until(&session, |session| session["unsaved"] == unsaved).await;
+    assert_eq!(ended["status"], "dead");
+    let kept = work().await;
+    assert_eq!(kept["unsaved"], unsaved);
+    let days = |text: &Value| text.as_str().unwrap()[8..10].parse::<i64>().unwrap();
+    assert_ne!(days(&kept["kept_until"]), days(&ended["stopped_at"]), "{kept:#}");
+    let folder = std::path::PathBuf::from(kept["path"].as_str().unwrap());
+    assert_eq!(std::fs::read_to_string(folder.join("notes")).unwrap(), "4\n");
+    let erased = api.delete(&format!("{path}?erase=true")).await;
+    assert_eq!(erased.status, StatusCode::NO_CONTENT);
+    assert_eq!(api.get(&format!("{path}/work")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn work_that_cannot_be_counted_is_no_reason_not_to_end() {
+    let api = Api::start().await;
+    let agent = api.agent("worker").await;
+    let session = api.ready_session(&agent).await;
+    let path = format!("{SESSIONS}/{session}");
+    let script = "git init -q . && mkfifo x && echo broken >.git/index";
+    api.post(&format!("{path}/exec"), &json!({ "command": ["sh", "-c", script] })).await;
+    let work = api.get(&format!("{path}/work")).await.json();
+    assert_eq!(work["unsaved"], Value::Null);
+    assert!(work["detail"].as_str().unwrap().contains("cannot be counted"), "{work:#}");
+    assert_eq!(api.delete(&path).await.status, StatusCode::NO_CONTENT);
+    let sandbox = api.get(&path).await.json();
+    assert_eq!(sandbox["status"], "dead");
 }

@@ -220,6 +220,8 @@ async fn becomes_full(way: Way) {
     let sessions = format!("{AGENTS}/{}/session", id(&made));
     let (_, made) = ask(&url, Method::POST, &sessions, json!({})).await;
     let session = format!("{SESSIONS}/{}", id(&made));
+    let (_, made) = ask(&url, Method::POST, &sessions, json!({})).await;
+    let other = format!("{SESSIONS}/{}", id(&made));
     let ready = async |url: &str| {
         let (status, text) = ask(url, Method::GET, &session, Value::Null).await;
         assert_eq!(status, StatusCode::OK, "{way:?}: {text}");
@@ -257,6 +259,13 @@ async fn becomes_full(way: Way) {
     until(&mut terminal, "19999").await;
     let (status, text) = ask(&url, Method::POST, &sessions, json!({})).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{way:?}: {text}");
+    // The way out needs nothing that has run out. Where fullness is only said, nothing that is removed makes room.
+    if way != Way::Preload {
+        let (status, text) = ask(&url, Method::DELETE, &other, Value::Null).await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{way:?}: {text}");
+        let (_, text) = ask(&url, Method::GET, &other, Value::Null).await;
+        assert!(text.contains("\"dead\""), "{way:?}: {text}");
+    }
 
     disk.empty().await;
     let (status, text) = ask(&url, Method::POST, AGENTS, agent("after")).await;

@@ -20,7 +20,11 @@ use crate::support::{AGENTS, Api, KEY, PATIENCE, SESSIONS};
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Opens a WebSocket; where it is refused, the answer's status and body.
-async fn open(api: &Api, path: &str, headers: &[(&'static str, &str)]) -> Result<Socket, (u16, String)> {
+pub(crate) async fn open(
+    api: &Api,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<Socket, (u16, String)> {
     let mut request = format!("{}{path}", api.url.replace("http", "ws")).into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());

@@ -2,7 +2,7 @@
 
 use lap_vt::{Limits, Terminal};
 use lap_wire::Epoch;
-use lap_wire::control::{How, ServerMessage, Size};
+use lap_wire::control::{ClientMessage, How, Open, ServerMessage, Size};
 use lap_wire::flow::Since;
 
 use crate::client::{Client, Event, interact, since, view};
@@ -253,6 +253,33 @@ fn a_late_viewer_sees_what_is_on_the_screen() {
     model.feed(&snapshot);
     assert_eq!(model.row(4).map(|row| row.text()).as_deref(), Some("         hello"));
     assert!(model.modes().alternate_screen);
+}
+
+/// Who comes with another size than the terminal has resizes it by coming: whichever of both snapshots is made first, the
+/// first whole one has the scrollback that was asked for.
+#[test]
+fn who_comes_with_another_size_is_given_the_scrollback_all_the_same() {
+    let world = World::new();
+    let session =
+        world.session("for i in $(seq 1 500); do echo line $i; done; printf READY; exec sleep 1000");
+    let mut watcher = world.connect();
+    watcher.open(1, view(session));
+    watcher.until_text(1, "READY");
+    for round in 0..60u16 {
+        if round == 30 {
+            // From here on nobody else is there.
+            watcher.control(1, &ClientMessage::Close);
+        }
+        let mut client = world.connect();
+        let size = Some(Size { cols: 60 + round, rows: 20 + round % 7 });
+        client.open(1, Open { size, scrollback: 64 * 1024, ..interact(session, &format!("keys-{round}")) });
+        let snapshot = client.until("a snapshot", |e| match e {
+            Event::Snapshot(1, _, bytes) => Some(bytes.clone()),
+            _ => None,
+        });
+        let text = String::from_utf8_lossy(&snapshot);
+        assert!(text.contains("line 250"), "round {round}: {} bytes without the scrollback", snapshot.len());
+    }
 }
 
 #[test]

@@ -167,7 +167,12 @@ impl World {
             max_bytes: hub::DEFAULT_RECORDING_BYTES,
             total_bytes: hub::DEFAULT_RECORDINGS_BYTES,
         };
-        let config = HubConfig { max_connections: 100, max_viewers: 128, recording: Some(recording) };
+        let config = HubConfig {
+            max_connections: 100,
+            max_viewers: 128,
+            recording: Some(recording),
+            drain: Duration::from_secs(5),
+        };
         let (links, unstarted) = Links::new(Arc::new(way), runtime.handle().clone());
         let (hub, thread) = hub::start(config, sessions.clone(), unstarted).unwrap();
         Hub { hub, _links: links, thread: Some(thread) }

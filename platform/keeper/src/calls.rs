@@ -72,7 +72,7 @@ impl Keeper {
                 WireError::new(ErrorCode::Overloaded, message).with_hint("Remove those that have ended.")
             );
         }
-        let program = Program::start(spec, now)?;
+        let program = Program::start(spec, self.base_env, now)?;
         let described = program.describe();
         let key = self.next_id();
         self.programs.insert(key, program);

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,6 +20,9 @@ pub struct Config {
     pub log: Option<PathBuf>,
     /// How many files it and, after it, its programs may have open; as many as whoever started it, without one.
     pub open_files: Option<u64>,
+    /// Whether programs begin with the keeper's own environment beneath what they are given: in a container it is the
+    /// image's, with its PATH.
+    pub inherit_env: bool,
     /// Whether to go into the background, in a session of its own; [`run`] then returns in the caller as soon as the
     /// keeper listens or has failed to.
     pub detach: bool,
@@ -120,7 +124,7 @@ fn redirect(config: &Config) -> io::Result<()> {
         }
     }
     if let Some(path) = &config.log {
-        let log = OpenOptions::new().append(true).create(true).open(path)?;
+        let log = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         rustix::stdio::dup2_stderr(log.as_fd())?;
     }
     Ok(())

@@ -20,6 +20,7 @@ use crate::processes;
 use crate::program::ProgramKey;
 use crate::signals::Signals;
 use crate::socket::Listener;
+use crate::spawn::BaseEnv;
 use crate::stop::Stop;
 
 /// See the module.
@@ -45,6 +46,8 @@ pub(crate) struct Keeper {
     pub(crate) stops: Vec<Stop>,
     /// When everything had ended; the keeper goes when its readers have all ([`crate::leave`]).
     pub(crate) ended_at: Option<Instant>,
+    /// What programs have in their environment beneath what they are given.
+    pub(crate) base_env: BaseEnv,
     /// One buffer for all reads.
     pub(crate) scratch: Vec<u8>,
     /// The program whose model was fed last.
@@ -73,6 +76,7 @@ impl Keeper {
             grants: Grants::default(),
             stops: Vec::new(),
             ended_at: None,
+            base_env: if config.inherit_env { BaseEnv::Keepers } else { BaseEnv::Empty },
             scratch: vec![0; PEER_READ.max(PROGRAM_READ)],
             fed: 0,
             feed_from: None,
@@ -361,7 +365,13 @@ mod tests {
     #[test]
     fn a_keeper_that_stood_still_asks_its_peers_before_it_gives_them_up() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config { socket: folder.path().join("s"), log: None, open_files: None, detach: false };
+        let config = Config {
+            socket: folder.path().join("s"),
+            log: None,
+            open_files: None,
+            inherit_env: false,
+            detach: false,
+        };
         let mut keeper = Keeper::new(&config).unwrap();
         let _peer = UnixStream::connect(&config.socket).unwrap();
         let start = Instant::now();
@@ -378,7 +388,13 @@ mod tests {
     #[test]
     fn a_silent_peer_is_pinged_once_and_given_up_when_it_stays_silent() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config { socket: folder.path().join("s"), log: None, open_files: None, detach: false };
+        let config = Config {
+            socket: folder.path().join("s"),
+            log: None,
+            open_files: None,
+            inherit_env: false,
+            detach: false,
+        };
         let mut keeper = Keeper::new(&config).unwrap();
         let mut peer = UnixStream::connect(&config.socket).unwrap();
         let start = Instant::now();

@@ -11,6 +11,7 @@
 //!
 //! - [`run`] is the keeper, [`connect`] the connector, [`main`] both behind a command line, and [`dial`] opens a socket
 //!   whose path may be longer than the kernel's own limit.
+//! - [`unsaved`] counts what would be lost with a workspace.
 
 mod calls;
 mod channels;
@@ -29,7 +30,7 @@ mod model;
 mod on_terminal;
 mod outbox;
 mod pace;
-mod path_watch;
+pub mod path_watch;
 mod peers;
 mod pipes;
 mod poller;
@@ -44,9 +45,12 @@ mod socket;
 mod spawn;
 mod stop;
 mod terminal;
+mod unsaved;
 mod viewers;
 
 pub use cli::{VERSION, main};
 pub use connector::connect;
 pub use daemon::{Config, run};
+pub use limits::LAST_WORDS_AT_MOST;
 pub use socket::dial;
+pub use unsaved::{Unsaved, unsaved};

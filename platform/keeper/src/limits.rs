@@ -81,7 +81,7 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A reader that still has something to get and has taken nothing for this long is not waited for at the end.
 pub(crate) const STILL_TAKING: Duration = Duration::from_secs(2);
 /// How long a keeper that ends waits for readers at most, however well they go on.
-pub(crate) const LAST_WORDS_AT_MOST: Duration = Duration::from_secs(30);
+pub const LAST_WORDS_AT_MOST: Duration = Duration::from_secs(30);
 
 /// For this long after a keystroke anywhere, terminals that flood are read slowly (see [`crate::pace`]).
 pub(crate) const TYPING: Duration = Duration::from_millis(100);

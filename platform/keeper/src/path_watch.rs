@@ -14,13 +14,15 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 /// How often the folders are looked at again because they changed while they were looked at.
 const ATTEMPTS: usize = 8;
 
-/// See the module.
+/// What is known of a path, and of the folders on the way to it.
 #[derive(Debug)]
-pub(crate) struct PathWatch {
+pub struct PathWatch {
     inotify: OwnedFd,
     /// The folders on the way that are there, the outermost first.
     watched: Vec<Folder>,
     watches: Vec<i32>,
+    /// Whether what is written there counts too, and not only what goes.
+    changes: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,15 +33,30 @@ struct Folder {
 
 impl PathWatch {
     /// Watches what `path` depends on.
-    pub(crate) fn new(path: &Path) -> io::Result<PathWatch> {
+    ///
+    /// # Errors
+    /// When the user has no more watches.
+    pub fn new(path: &Path) -> io::Result<PathWatch> {
+        PathWatch::of(path, false)
+    }
+
+    /// The same, and when a file in its folder has been written.
+    ///
+    /// # Errors
+    /// When the user has no more watches.
+    pub fn with_changes(path: &Path) -> io::Result<PathWatch> {
+        PathWatch::of(path, true)
+    }
+
+    fn of(path: &Path, changes: bool) -> io::Result<PathWatch> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        let mut watch = PathWatch { inotify, watched: Vec::new(), watches: Vec::new() };
+        let mut watch = PathWatch { inotify, watched: Vec::new(), watches: Vec::new(), changes };
         watch.aim(path);
         Ok(watch)
     }
 
     /// Takes what was reported, and watches what `path` depends on now. The path is to be looked at afterwards.
-    pub(crate) fn look(&mut self, path: &Path) {
+    pub fn look(&mut self, path: &Path) {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reports = inotify::Reader::new(&self.inotify, &mut buffer);
         while let Ok(report) = reports.next() {
@@ -66,10 +83,13 @@ impl PathWatch {
             for (at, folder) in folders.iter().enumerate() {
                 let mut wanted = WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::ONLYDIR;
                 if at + 1 == folders.len() {
-                    let (gone, back) = (
+                    let (mut gone, back) = (
                         WatchFlags::DELETE | WatchFlags::MOVED_FROM,
                         WatchFlags::CREATE | WatchFlags::MOVED_TO,
                     );
+                    if self.changes {
+                        gone |= WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO;
+                    }
                     wanted |= if whole { gone } else { back };
                 }
                 // One that may not be watched is left out; it is not this user's to move either.

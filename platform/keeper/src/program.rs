@@ -20,7 +20,7 @@ use crate::pipes::Pipes;
 use crate::processes::{self, Leader, Process};
 use crate::pty::Pty;
 use crate::seats::Seats;
-use crate::spawn;
+use crate::spawn::{self, BaseEnv};
 use crate::terminal::Terminal;
 
 /// Which program, for as long as the keeper lives.
@@ -78,23 +78,33 @@ pub(crate) struct Program {
     typed: Option<Instant>,
 }
 
+/// What is said where the system has no terminal to give.
+const NO_TERMINAL: &str = "this machine has no terminal (pty) left: end sessions that are not needed, or have more of them \
+                           allowed (Linux: sysctl kernel.pty.max; macOS: kern.tty.ptmx_max)";
+
 impl Program {
     /// Starts what [`spawn::check`] has passed.
-    pub(crate) fn start(spec: &ProgramSpec, now: Instant) -> Result<Program, WireError> {
+    pub(crate) fn start(spec: &ProgramSpec, base: BaseEnv, now: Instant) -> Result<Program, WireError> {
         let ring = if spec.ring == 0 { KEEPER_RING } else { spec.ring as usize };
         let unavailable = |error: std::io::Error| {
             WireError::new(ErrorCode::StartFailed, format!("cannot start {}: {error}", spec.id)).retryable()
         };
         let (io, pid) = match spec.io {
             ProgramIo::Pty { size } => {
-                let pty = Pty::open(size).map_err(unavailable)?;
-                let child = spawn::spawn(spec, Some(&pty))?;
+                let pty = Pty::open(size).map_err(|error| match error.kind() {
+                    // Linux has no space and POSIX tells to try again; but it lasts as long as others have theirs.
+                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::WouldBlock => {
+                        WireError::new(ErrorCode::StartFailed, NO_TERMINAL)
+                    }
+                    _ => unavailable(error),
+                })?;
+                let child = spawn::spawn(spec, base, Some(&pty))?;
                 let scrollback = Some(spec.scrollback as usize).filter(|s| *s > 0);
                 let io = OnTerminal::new(pty, size, ring, scrollback, now);
                 (Io::Terminal(Box::new(io)), child.id())
             }
             ProgramIo::Pipes => {
-                let mut child = spawn::spawn(spec, None)?;
+                let mut child = spawn::spawn(spec, base, None)?;
                 (Io::Pipes(Pipes::of(&mut child, ring).map_err(unavailable)?), child.id())
             }
         };

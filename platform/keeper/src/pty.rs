@@ -21,7 +21,10 @@ pub(crate) struct Pty {
 impl Pty {
     /// A new one, close-on-exec at both ends, reads and writes without blocking.
     pub(crate) fn open(size: Size) -> io::Result<Pty> {
-        let pair = native_pty_system().openpty(pty_size(size)).map_err(io::Error::other)?;
+        // The library tells no cause that could be acted on.
+        let pair = native_pty_system()
+            .openpty(pty_size(size))
+            .map_err(|error| why_none().unwrap_or_else(|| io::Error::other(error)))?;
         let master = pair.master;
         let fd = master.as_raw_fd().ok_or_else(|| io::Error::other("the terminal has no descriptor"))?;
         let mut pty = Pty { master, fd, slave: None };
@@ -67,6 +70,11 @@ impl AsFd for Pty {
         // SAFETY: `master` owns the descriptor and lives as long as this borrow of it.
         unsafe { BorrowedFd::borrow_raw(self.fd) }
     }
+}
+
+/// Why there is no terminal to be had, where one cannot even be opened.
+fn why_none() -> Option<io::Error> {
+    rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).err().map(io::Error::from)
 }
 
 fn pty_size(size: Size) -> PtySize {

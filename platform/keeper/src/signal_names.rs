@@ -1,48 +1,17 @@
-//! Signals by the names people know them by.
+//! Signals by their names, as the system takes them.
 
+use lap_wire::signals;
 use rustix::process::Signal;
 
-const NAMES: [(&str, Signal); 29] = [
-    ("SIGHUP", Signal::HUP),
-    ("SIGINT", Signal::INT),
-    ("SIGQUIT", Signal::QUIT),
-    ("SIGILL", Signal::ILL),
-    ("SIGTRAP", Signal::TRAP),
-    ("SIGABRT", Signal::ABORT),
-    ("SIGBUS", Signal::BUS),
-    ("SIGFPE", Signal::FPE),
-    ("SIGKILL", Signal::KILL),
-    ("SIGUSR1", Signal::USR1),
-    ("SIGSEGV", Signal::SEGV),
-    ("SIGUSR2", Signal::USR2),
-    ("SIGPIPE", Signal::PIPE),
-    ("SIGALRM", Signal::ALARM),
-    ("SIGTERM", Signal::TERM),
-    ("SIGCHLD", Signal::CHILD),
-    ("SIGCONT", Signal::CONT),
-    ("SIGSTOP", Signal::STOP),
-    ("SIGTSTP", Signal::TSTP),
-    ("SIGTTIN", Signal::TTIN),
-    ("SIGTTOU", Signal::TTOU),
-    ("SIGURG", Signal::URG),
-    ("SIGXCPU", Signal::XCPU),
-    ("SIGXFSZ", Signal::XFSZ),
-    ("SIGVTALRM", Signal::VTALARM),
-    ("SIGPROF", Signal::PROF),
-    ("SIGWINCH", Signal::WINCH),
-    ("SIGIO", Signal::IO),
-    ("SIGSYS", Signal::SYS),
-];
-
-/// The signal of that name, written as `SIGINT`.
+/// The signal of that name, written as `SIGINT`: one that has a name.
 pub(crate) fn by_name(name: &str) -> Option<Signal> {
-    NAMES.iter().find(|(n, _)| *n == name).map(|(_, signal)| *signal)
+    let named = signals::SIGNALS.iter().find(|(known, _)| *known == name);
+    named.and_then(|(_, number)| Signal::from_named_raw(*number))
 }
 
 /// The name of a signal's number, `SIG` and the number where it has none.
 pub(crate) fn name_of(number: i32) -> String {
-    let known = NAMES.iter().find(|(_, signal)| signal.as_raw() == number);
-    known.map_or_else(|| format!("SIG{number}"), |(name, _)| (*name).to_owned())
+    signals::name(number)
 }
 
 #[cfg(test)]
@@ -50,12 +19,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_numbers_agree() {
-        for (name, signal) in NAMES {
+    fn names_and_numbers_are_the_systems() {
+        for (name, signal) in [
+            ("SIGHUP", Signal::HUP),
+            ("SIGINT", Signal::INT),
+            ("SIGKILL", Signal::KILL),
+            ("SIGUSR1", Signal::USR1),
+            ("SIGUSR2", Signal::USR2),
+            ("SIGTERM", Signal::TERM),
+            ("SIGCONT", Signal::CONT),
+            ("SIGSTOP", Signal::STOP),
+            ("SIGTSTP", Signal::TSTP),
+            ("SIGWINCH", Signal::WINCH),
+            ("SIGSYS", Signal::SYS),
+        ] {
             assert_eq!(by_name(name), Some(signal));
             assert_eq!(name_of(signal.as_raw()), name);
         }
-        assert_eq!(by_name("INT"), None);
+        for (name, _) in signals::SIGNALS {
+            assert!(by_name(name).is_some(), "{name}");
+        }
+        assert_eq!((by_name("INT"), by_name("SIG40")), (None, None));
         assert_eq!(name_of(40), "SIG40");
     }
 }

@@ -53,13 +53,26 @@ pub(crate) fn bad_size(cols: u16, rows: u16) -> WireError {
     WireError::new(ErrorCode::BadSize, format!("a terminal of {cols}×{rows} cannot be: {bounds} can"))
 }
 
+/// What a program's environment begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum BaseEnv {
+    /// Nothing: the keeper's own is whoever started it.
+    Empty,
+    /// The keeper's own: in a container that is its image's.
+    Keepers,
+}
+
 /// Starts it on the terminal, or on three new pipes without one.
 #[allow(unsafe_code)]
-pub(crate) fn spawn(spec: &ProgramSpec, pty: Option<&Pty>) -> Result<Child, WireError> {
+pub(crate) fn spawn(spec: &ProgramSpec, base: BaseEnv, pty: Option<&Pty>) -> Result<Child, WireError> {
     check_cwd(&spec.cwd)?;
     let (name, arguments) = spec.argv.split_first().ok_or_else(|| failed("", io::ErrorKind::InvalidInput))?;
     let mut command = Command::new(name);
-    command.args(arguments).current_dir(&spec.cwd).env_clear().envs(&spec.env);
+    command.args(arguments).current_dir(&spec.cwd);
+    if base == BaseEnv::Empty {
+        command.env_clear();
+    }
+    command.envs(&spec.env);
     match pty {
         Some(pty) => {
             let end = || pty.slave().map(Stdio::from).map_err(|e| failed(name, e));

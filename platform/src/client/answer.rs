@@ -8,6 +8,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, SERVER};
 use rustls::{AlertDescription, CertificateError};
 
 use super::error::{ApiError, ClientError};
+use super::trust;
 use crate::model::ErrorBody;
 
 /// The longest that is repeated of what a stranger says of itself.
@@ -70,8 +71,24 @@ fn words(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     (!plain.trim().is_empty()).then(|| plain.trim().to_owned())
 }
 
+/// What answers there, where it is not HTTP.
+pub(super) fn no_http(error: &reqwest::Error) -> Option<String> {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(now) = cause {
+        if now.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return Some(NO_HTTP.to_owned());
+        }
+        cause = now.source();
+    }
+    None
+}
+
+/// What most likely answers in something else than HTTP.
+pub(super) const NO_HTTP: &str =
+    "what answers there does not speak HTTP: if it is lap behind TLS, try https:// instead of http://";
+
 /// Why there is no safe connection, where that is why an attempt failed.
-pub(super) fn mistrust(error: &reqwest::Error) -> Option<String> {
+pub(super) fn mistrust(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(now) = cause {
         if let Some(tls) = tls_error(now) {
@@ -92,6 +109,10 @@ fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> 
 
 fn tls_words(error: &rustls::Error) -> String {
     let words = match error {
+        error if trust::is_authority(error) => {
+            "its certificate is an authority's, and not one that this machine was told to trust (SSL_CERT_FILE names a \
+             file of who else is)"
+        }
         rustls::Error::InvalidCertificate(fault) => match fault {
             CertificateError::UnknownIssuer => {
                 "its certificate is signed by nobody this machine trusts (SSL_CERT_FILE names a file of who else is)"

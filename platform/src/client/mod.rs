@@ -9,11 +9,18 @@ mod answer;
 pub mod attach;
 mod error;
 mod events;
+mod memories;
+mod messages;
 mod rest;
 mod routes;
+mod skills;
 mod sse;
+mod trust;
 
 pub use error::{ApiError, ClientError};
 pub use events::{Feed, FeedEvent};
+pub use memories::MemoriesQuery;
+pub use messages::{Answer, AnswerEvent};
 pub use rest::Client;
 pub use routes::{AgentsQuery, SessionsQuery};
+pub use skills::SkillsQuery;

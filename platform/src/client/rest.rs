@@ -1,6 +1,6 @@
 //! The typed client of a server's REST API.
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::address;
 use super::answer;
 use super::error::ClientError;
+use super::trust;
 
 /// A connection that is not there by then will not come.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,7 +69,7 @@ impl Client {
     }
 
     fn make(base: &str, key: Option<&str>, same_machine: bool) -> Result<Client, ClientError> {
-        install_tls_provider();
+        trust::install_provider();
         let base = address::parse(base)?;
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
@@ -89,10 +90,8 @@ impl Client {
             // A proxy from the environment would look for this address on its own machine.
             builder = builder.no_proxy();
         }
-        if base.scheme() == "http" {
-            // No connection of this client uses TLS: hundreds of certificates need not be read for it.
-            builder = builder.tls_backend_preconfigured(trusting_nobody()?);
-        }
+        let trusted = if base.scheme() == "http" { trust::nobody() } else { trust::config() }?;
+        builder = builder.tls_backend_preconfigured(trusted);
         let http = builder.build().map_err(|error| invalid("the client", reason_of(&error)))?;
         Ok(Client { inner: Arc::new(Inner { http, base, key: key.map(str::to_owned), same_machine }) })
     }
@@ -233,6 +232,8 @@ impl Client {
             ClientError::TimedOut { url, after: within }
         } else if error.is_decode() || error.is_redirect() {
             ClientError::Malformed { url, reason: reason_of(error) }
+        } else if let Some(reason) = answer::no_http(error) {
+            ClientError::Between { url, reason }
         } else {
             // The connection broke while request or answer were on their way.
             ClientError::Broken { url, reason: reason_of(error) }
@@ -246,23 +247,6 @@ impl Client {
     pub(super) fn malformed(&self, reason: String) -> ClientError {
         ClientError::Malformed { url: self.base().to_owned(), reason }
     }
-}
-
-/// One cryptography for every TLS connection of the process, whoever opens the first.
-fn install_tls_provider() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // It fails only if somebody has installed one before, which is then used.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
-}
-
-fn trusting_nobody() -> Result<rustls::ClientConfig, ClientError> {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let versions = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| invalid("TLS", error.to_string()))?;
-    Ok(versions.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
 }
 
 fn stream_silence(same_machine: bool) -> Duration {

@@ -10,7 +10,7 @@ use super::error::ClientError;
 use super::rest::{ANSWER_TIMEOUT, Client};
 use crate::model::{
     Agent, AgentId, AgentPatch, AgentRow, AgentSpec, AgentsSort, CreateSession, Diagnosis, ExecRequest,
-    ExecResult, Harness, Order, Page, Session, SessionId, SessionPatch, SessionStatus,
+    ExecResult, Harness, Order, Page, Session, SessionId, SessionPatch, SessionStatus, Told, Work,
 };
 
 const AGENTS: &str = "api/v1/managed_agents/agents";
@@ -162,6 +162,11 @@ impl Client {
         self.nothing(self.request(Method::DELETE, &session(id, ""))).await
     }
 
+    /// Erases a session: ends it where it lives, and removes its row, log, recording and workspace.
+    pub async fn erase_session(&self, id: SessionId) -> Result<(), ClientError> {
+        self.nothing(self.request(Method::DELETE, &session(id, "")).query(&[("erase", true)])).await
+    }
+
     /// Runs a command in the session's sandbox and waits for its end.
     pub async fn exec(&self, id: SessionId, request: &ExecRequest) -> Result<ExecResult, ClientError> {
         let runs =
@@ -191,6 +196,16 @@ impl Client {
         self.get(&session(id, "/diagnose"), &[] as &[(&str, &str)]).await
     }
 
+    /// What a session has worked on, and how much of it is nowhere else.
+    pub async fn session_work(&self, id: SessionId) -> Result<Work, ClientError> {
+        self.get(&session(id, "/work"), &[] as &[(&str, &str)]).await
+    }
+
+    /// What a session's program was told.
+    pub async fn session_prompt(&self, id: SessionId) -> Result<Told, ClientError> {
+        self.get(&session(id, "/prompt"), &[] as &[(&str, &str)]).await
+    }
+
     /// Where the multiplexed attach socket is (`ws://` or `wss://`).
     #[must_use]
     pub fn attach_url(&self) -> Url {
@@ -201,7 +216,12 @@ impl Client {
         url
     }
 
-    async fn all<T, Q>(&self, path: &str, query: impl Fn(Option<String>) -> Q) -> Result<Vec<T>, ClientError>
+    /// All rows of a list, page after page.
+    pub(super) async fn all<T, Q>(
+        &self,
+        path: &str,
+        query: impl Fn(Option<String>) -> Q,
+    ) -> Result<Vec<T>, ClientError>
     where
         T: DeserializeOwned,
         Q: Serialize,

@@ -11,6 +11,8 @@ const MAX_EVENT: usize = 1024 * 1024;
 pub(super) struct SseEvent {
     /// The last `id` seen up to this event.
     pub(super) id: Option<String>,
+    /// Its name; empty where it has none.
+    pub(super) name: String,
     /// Its data lines, joined.
     pub(super) data: String,
 }
@@ -24,6 +26,7 @@ pub(super) struct SseParser {
     id: Option<String>,
     /// Of the event whose lines are arriving: it counts once the event is whole, or a cut would lose that one.
     next_id: Option<String>,
+    name: String,
     data: String,
     has_data: bool,
     done: VecDeque<SseEvent>,
@@ -96,7 +99,8 @@ impl SseParser {
                 }
             }
             "id" if !value.contains('\0') => self.next_id = Some(value.to_owned()),
-            // `event` says nothing that the data does not; `retry` is ours to decide; comments keep the line alive.
+            "event" => self.name = value.to_owned(),
+            // `retry` is ours to decide; comments keep the line alive.
             _ => {}
         }
         Ok(())
@@ -106,9 +110,9 @@ impl SseParser {
         if let Some(id) = self.next_id.take() {
             self.id = Some(id);
         }
-        let data = std::mem::take(&mut self.data);
+        let (name, data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
         if std::mem::take(&mut self.has_data) {
-            self.done.push_back(SseEvent { id: self.id.clone(), data });
+            self.done.push_back(SseEvent { id: self.id.clone(), name, data });
         }
     }
 }
@@ -129,7 +133,7 @@ mod tests {
     }
 
     fn event(id: &str, data: &str) -> SseEvent {
-        SseEvent { id: Some(id.to_owned()), data: data.to_owned() }
+        SseEvent { id: Some(id.to_owned()), name: String::new(), data: data.to_owned() }
     }
 
     #[test]
@@ -159,7 +163,10 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_at_the_start_is_not_part_of_the_field() {
-        assert_eq!(parse(&["\u{feff}data: x\n\n".as_bytes()]), [SseEvent { id: None, data: "x".into() }]);
+        assert_eq!(
+            parse(&["\u{feff}data: x\n\n".as_bytes()]),
+            [SseEvent { data: "x".into(), ..SseEvent::default() }]
+        );
     }
 
     #[test]

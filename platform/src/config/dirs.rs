@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::Environment;
@@ -66,11 +66,16 @@ impl Dirs {
     pub fn create(&self) -> Result<(), DirsError> {
         create(&self.config, "LAP_CONFIG_DIR")?;
         create(&self.state, "LAP_STATE_DIR")?;
-        // Whoever may write to these may put a key, a socket or a program of theirs in place of ours.
+        // Whoever may write to these may put a key, a socket or a program of theirs in place of ours; what is in them
+        // is nobody else's to read.
         for (dir, variable) in [(&self.data, "LAP_DATA_DIR"), (&self.runtime, "LAP_RUNTIME_DIR")] {
             let mode = create(dir, variable)?;
             if mode & 0o022 != 0 {
                 return Err(DirsError::Open { dir: dir.to_owned(), mode });
+            }
+            if mode & 0o077 != 0 {
+                // As far as it is ours: what lies in it is private by itself too.
+                let _ = fs::set_permissions(dir, fs::Permissions::from_mode(mode & 0o700));
             }
         }
         Ok(())

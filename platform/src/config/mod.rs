@@ -27,7 +27,7 @@ pub use fault::{ConfigFaults, Fault};
 pub use layers::Origin;
 pub use settings::{SETTINGS, Setting};
 pub use types::{
-    Egress, Gateway, Interface, Kubernetes, Limits, Linear, LogFormat, Logging, Recording, Secrets,
+    Egress, Gateway, Interface, Kubernetes, Limits, Linear, LogFormat, Logging, Recording, Runtime, Secrets,
     ServerAddress, SessionDefaults, Terminals, WarmPool,
 };
 
@@ -85,6 +85,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// The cluster.
     pub kubernetes: Kubernetes,
+    /// Where sandboxes run.
+    pub runtime: Runtime,
     /// Sandboxes kept ready.
     pub warm_pool: WarmPool,
     /// What sandboxes may reach when their agent does not say.

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use super::layers::{Given, Layers};
 use super::settings::find;
 use super::{
     Config, Dirs, Egress, Environment, Fault, Gateway, Interface, Kubernetes, Limits, Linear, LogFormat,
-    Logging, Origin, Recording, Secrets, ServerAddress, SessionDefaults, Terminals, WarmPool,
+    Logging, Origin, Recording, Runtime, Secrets, ServerAddress, SessionDefaults, Terminals, WarmPool,
 };
 use crate::secret::{MasterKey, SecretKey, SecretText};
+
+/// A pod that may speak to the cluster has it.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// Longest time any setting may name, in seconds: a year.
 const YEAR: u64 = 365 * 24 * 3600;
@@ -55,6 +59,7 @@ pub(super) fn config(
         turn_timeout: read.seconds("sessions.turn_timeout_seconds", 1..=24 * 3600),
         stop_grace: read.seconds("sessions.stop_grace_seconds", 0..=3600),
         workspace_retention: read.seconds_times(24 * 3600, "sessions.workspace_retention_days", 0..=3650),
+        retention: read.seconds_times(24 * 3600, "sessions.retention_days", 0..=3650),
         reconcile_interval: read.seconds("sessions.reconcile_interval_seconds", 1..=3600),
         lease: read.seconds("sessions.lease_seconds", 5..=3600),
     };
@@ -96,7 +101,18 @@ pub(super) fn config(
             .to_owned(),
         harness_image: read.text("kubernetes.harness_image"),
         harness_images: read.named("kubernetes.harness_images"),
+        keeper_image: read.text("kubernetes.keeper_image").unwrap_or_default(),
+        keeper_by: read
+            .one_of("kubernetes.keeper_by", &["auto", "image-volume", "init-container"])
+            .to_owned(),
         vault_image: read.text("kubernetes.vault_image"),
+    };
+    let in_cluster = kubernetes.in_cluster.unwrap_or_else(|| Path::new(SERVICE_ACCOUNT).exists());
+    let runtime = match read.one_of("sessions.runtime", &["auto", "local", "kubernetes"]) {
+        "local" => Runtime::Local,
+        "kubernetes" => Runtime::Kubernetes,
+        _ if in_cluster || read.is_given("kubernetes.namespace") => Runtime::Kubernetes,
+        _ => Runtime::Local,
     };
     let warm_pool = WarmPool {
         size: read.whole("warm_pool.size", 0..=1000),
@@ -132,6 +148,7 @@ pub(super) fn config(
         interface,
         gateway,
         kubernetes,
+        runtime,
         warm_pool,
         egress,
         linear,
@@ -212,6 +229,11 @@ impl Reader<'_> {
     fn one_of(&mut self, key: &'static str, words: &'static [&'static str]) -> &'static str {
         let wanted = format!("one of {}", words.join(", "));
         self.parsed(key, &wanted, |text| words.iter().copied().find(|word| *word == text)).unwrap_or_default()
+    }
+
+    /// Whether somebody has said it, and be it what it is anyway.
+    fn is_given(&self, key: &'static str) -> bool {
+        self.layers.values.contains_key(key)
     }
 
     fn list(&mut self, key: &'static str) -> Vec<String> {

@@ -214,6 +214,7 @@ fn every_setting_is_read_from_its_variable() {
             "gateway.default_model",
             "kubernetes.kubeconfig",
             "kubernetes.harness_image",
+            "kubernetes.keeper_image",
             "kubernetes.vault_image",
             "egress.allow_out",
             "egress.deny_out",

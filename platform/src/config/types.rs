@@ -68,6 +68,8 @@ pub struct SessionDefaults {
     pub stop_grace: Duration,
     /// Time the workspace of a session that has ended is kept; zero: for ever.
     pub workspace_retention: Duration,
+    /// How long a session that has ended is kept, with its recording; zero: for ever.
+    pub retention: Duration,
     /// Time between two looks at everything, besides those on events.
     pub reconcile_interval: Duration,
     /// Time for which a server that brings a session up holds it before another may go on.
@@ -135,6 +137,15 @@ pub struct Gateway {
     pub default_model: Option<String>,
 }
 
+/// Where sandboxes run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Runtime {
+    /// On the server's own machine.
+    Local,
+    /// In a cluster, each a pod.
+    Kubernetes,
+}
+
 /// The cluster.
 #[derive(Clone, Debug)]
 pub struct Kubernetes {
@@ -156,6 +167,10 @@ pub struct Kubernetes {
     pub harness_image: Option<String>,
     /// Images by harness id: `K8S_HARNESS_IMAGE_<ID>`, or `[kubernetes.harness_images]` in the file.
     pub harness_images: std::collections::BTreeMap<String, String>,
+    /// The keeper's image: `/lap-keeper` in it is the program.
+    pub keeper_image: String,
+    /// How the keeper comes into a pod: `auto`, `image-volume` or `init-container`.
+    pub keeper_by: String,
     /// The vault's image.
     pub vault_image: Option<String>,
 }

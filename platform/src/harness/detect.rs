@@ -44,7 +44,7 @@ impl Harness {
     /// # Errors
     /// Why there is none, with what to do about it.
     pub fn detect(&self, host: &Host) -> Result<PathBuf, Missing> {
-        let command = self.terminal_command(host);
+        let command = self.terminal_command(Some(host));
         let Some(program) = command.first() else {
             return Err(Missing::NoCommand { name: self.name.clone(), install: self.install.clone() });
         };

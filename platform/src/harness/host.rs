@@ -10,7 +10,7 @@ use crate::model::EnvVars;
 /// Where programs are looked for when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Used where the user has no shell that could be started.
-const FALLBACK_SHELL: &str = "/bin/sh";
+pub(super) const FALLBACK_SHELL: &str = "/bin/sh";
 
 /// What of the user's own environment a terminal on one machine is given: who and where they are, their language,
 /// where their programs and files are, how to reach the network and the desktop. Nothing else: a server started from a

@@ -6,9 +6,15 @@
 mod catalog;
 mod detect;
 mod host;
+mod mcp;
+mod prompt;
 mod spec;
+mod told;
 
 pub use self::catalog::{Catalog, CatalogFaults};
 pub use self::detect::{Detected, Missing};
 pub use self::host::Host;
+pub use self::mcp::{ToldTools, ToolFile, ToolPlace, ToolServer};
+pub use self::prompt::{PromptTooLong, prompt};
 pub use self::spec::{Bypass, Family, Gateway, Harness, Mcp, McpFormat, Seed};
+pub use self::told::{Instructions, Telling};

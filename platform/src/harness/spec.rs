@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Host;
+use super::host::FALLBACK_SHELL;
 
 /// Stands for the user's login shell in [`Harness::command`].
 const SHELL: &str = "{shell}";
 
 /// A program that is an agent, or a shell: what starts it and how it takes what it is given.
 ///
-/// Templates may name `{model}`, `{api_base}`, `{api_key}`, `{cwd}`, `{instructions}`, `{prompt}` and `{file}`.
+/// Templates may name `{model}`, `{api_base}`, `{api_key}`, `{cwd}`, `{instructions}`, `{instructions_json}` (as a string in
+/// JSON or TOML), `{prompt}` and `{file}`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Harness {
@@ -30,6 +32,18 @@ pub struct Harness {
     /// Starts it speaking ACP on its standard input and output.
     #[serde(default)]
     pub acp_command: Vec<String>,
+    /// Arguments that choose its model there.
+    #[serde(default)]
+    pub acp_model_args: Vec<String>,
+    /// Environment that does.
+    #[serde(default)]
+    pub acp_model_env: BTreeMap<String, String>,
+    /// The mode to set there where it is to ask before it does something, if that is not how it begins.
+    #[serde(default)]
+    pub acp_ask_mode: Option<String>,
+    /// The command that installs what speaks ACP, where that is another program.
+    #[serde(default)]
+    pub acp_install: Option<String>,
     /// Environment it is always given; agents' and sessions' own go over it.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -123,6 +137,15 @@ pub struct Gateway {
     /// Environment, with templates.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Arguments that choose its model there, where they are others.
+    #[serde(default)]
+    pub model_args: Vec<String>,
+    /// Whether it takes a gateway only from a file in its home.
+    #[serde(default)]
+    pub by_file: bool,
+    /// Environment of the program that speaks ACP, with templates: over all other, and where the agent names a model.
+    #[serde(default)]
+    pub acp_env: BTreeMap<String, String>,
 }
 
 /// How a harness is told not to ask for permission.
@@ -157,13 +180,12 @@ impl Harness {
         self.family.contains(&Family::Terminal)
     }
 
-    /// What starts its terminal on this host. Empty when nothing does (a custom command that is not configured).
+    /// What starts its terminal on this host, or in an image where there is none. Empty when nothing does (a custom
+    /// command that is not configured).
     #[must_use]
-    pub fn terminal_command(&self, host: &Host) -> Vec<String> {
-        self.command
-            .iter()
-            .map(|part| if part == SHELL { host.shell.clone() } else { part.clone() })
-            .collect()
+    pub fn terminal_command(&self, host: Option<&Host>) -> Vec<String> {
+        let shell = host.map_or(FALLBACK_SHELL, |host| &host.shell);
+        self.command.iter().map(|part| if part == SHELL { shell.to_owned() } else { part.clone() }).collect()
     }
 
     /// Whether its terminal can be given a first prompt.

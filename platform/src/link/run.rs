@@ -14,8 +14,16 @@ use super::{CALL_TIMEOUT, Channel, ChannelEvent, InputSender, Keeper, LinkError,
 const WINDOW: u32 = 256 * 1024;
 /// Output the keeper retains per stream of a run: what a server that was lost mid-way can still come back for.
 const RING: u32 = 256 * 1024;
+/// Output of a run that is not acknowledged as it is taken: whoever comes back to it after its server was lost gets so
+/// much of it again from its beginning.
+const HELD_BACK: u64 = WINDOW as u64 / 2;
 /// Between SIGTERM and SIGKILL for a program that ran out of time.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(2);
+
+/// How often the end of a program that nobody waits for is asked for, and how long after a keeper did not answer: some
+/// minutes, after which a keeper that stands still was given up anyway.
+const TIDY_TRIES: u32 = 30;
+const TIDY_AGAIN: Duration = Duration::from_secs(2);
 
 /// A program to run to completion.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,7 +54,7 @@ pub struct RunOutput {
     pub stdout: Vec<u8>,
     /// Its standard error, at most [`Run::keep`] bytes.
     pub stderr: Vec<u8>,
-    /// Whether one of them was longer.
+    /// Whether one of them was longer, or its beginning was lost with a server.
     pub truncated: bool,
     /// Whether it was ended because its time was up.
     pub timed_out: bool,
@@ -97,6 +105,8 @@ impl Keeper {
         let program = self.start(spec).await?;
         let mut stdout = self.open_stream(&program, Stream::Output).await?;
         let mut stderr = self.open_stream(&program, Stream::Stderr).await?;
+        stdout.hold_back(HELD_BACK);
+        stderr.hold_back(HELD_BACK);
         let mut kept = (Kept::new(keep), Kept::new(keep));
 
         let (exit, timed_out) = {
@@ -151,11 +161,20 @@ impl Keeper {
             let link = links.link(&sandbox);
             links.spawn(async move {
                 // An error is the drop.
-                if waiting.await.is_err()
-                    && let Err(error) = end(&link, &id).await
-                {
-                    tracing::warn!(%sandbox, program = id, %error, "a program that nobody waits for is left behind");
+                if waiting.await.is_ok() {
+                    return;
                 }
+                // A keeper that stands still is asked again: what it has of this would count for what it may have.
+                for _ in 0..TIDY_TRIES {
+                    match end(&link, &id).await {
+                        Ok(()) | Err(LinkError::Gone(_)) => return,
+                        Err(error) => {
+                            tracing::debug!(%sandbox, program = id, %error, "ending it is tried again")
+                        }
+                    }
+                    tokio::time::sleep(TIDY_AGAIN).await;
+                }
+                tracing::warn!(%sandbox, program = id, "a program that nobody waits for is left behind");
             });
             Ok(TidyUp(Some(done)))
         });
@@ -234,6 +253,8 @@ async fn collect(
                 on_output(stream, &bytes);
             }
             ChannelEvent::Message(ServerMessage::Exit(status)) => *exit = Some(status),
+            // A server before this one has taken it, and is gone with it.
+            ChannelEvent::Message(ServerMessage::Skipped { .. }) => keeping.truncated = true,
             // Its standard input may be closed before all of it was fed (`head -1`): no failure of the run.
             ChannelEvent::Message(ServerMessage::Error(error)) => tracing::debug!(%error, "a run's channel"),
             ChannelEvent::Message(ServerMessage::Closed { reason }) if exit.is_none() => {

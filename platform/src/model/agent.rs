@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
-use super::AgentId;
+use super::{AgentId, SkillId};
 
 /// Environment variables by name. In answers the values are masked.
 pub type EnvVars = BTreeMap<String, String>;
@@ -27,10 +26,10 @@ pub struct Agent {
     pub harness_id: String,
     /// An image instead of the harness's own.
     pub harness_image: Option<String>,
-    /// The repository its sessions begin with; fixed for its life.
+    /// The repository its sessions begin with. A change counts from the next session on.
     pub repo_url: Option<String>,
-    /// The branch of it.
-    pub branch: String,
+    /// The branch of it; the remote's own where there is none.
+    pub branch: Option<String>,
     /// A pip requirements file, at most 64 KiB.
     pub requirements: Option<String>,
     /// MCP servers given to the harness.
@@ -45,7 +44,7 @@ pub struct Agent {
     /// Hosts its sandboxes may not reach.
     pub deny_out: Vec<String>,
     /// Skills, in order.
-    pub attached_skill_ids: Vec<Uuid>,
+    pub attached_skill_ids: Vec<SkillId>,
     /// Memories put into a session's prompt, 0 to 50.
     pub preload_memory_limit: u32,
     /// What its sandboxes may use.
@@ -66,6 +65,11 @@ pub struct Agent {
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "super::time::millis")]
     pub updated_at: Timestamp,
+}
+
+impl Agent {
+    /// The model of an agent that names none: its program's own choice.
+    pub const NO_MODEL: &str = "default";
 }
 
 /// An agent in a list.
@@ -103,7 +107,7 @@ pub struct AgentSpec {
     #[allow(missing_docs)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo_url: Option<String>,
-    /// `main` when absent.
+    /// The remote's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
     #[allow(missing_docs)]
@@ -127,7 +131,7 @@ pub struct AgentSpec {
     pub deny_out: Vec<String>,
     /// De-duplicated, order kept; an unknown one is 404.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub skill_ids: Vec<Uuid>,
+    pub skill_ids: Vec<SkillId>,
     /// 10 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preload_memory_limit: Option<u32>,
@@ -155,8 +159,10 @@ pub struct AgentPatch {
     pub prompt: Option<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub harness_image: Option<Option<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub branch: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub repo_url: Option<Option<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub branch: Option<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub requirements: Option<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,7 +177,7 @@ pub struct AgentPatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny_out: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skill_ids: Option<Vec<Uuid>>,
+    pub skill_ids: Option<Vec<SkillId>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preload_memory_limit: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -256,7 +262,7 @@ pub enum AgentsSort {
     /// When it was made.
     #[default]
     CreatedAt,
-    /// Its name.
+    /// Its name, in whatever case.
     Name,
     /// Its harness.
     HarnessId,

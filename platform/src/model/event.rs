@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AgentRow, Session};
+use super::{AgentRow, Memory, Session};
 
 /// One change of the state, as the change feed carries it. The whole row as it is now, so that a reader needs nothing
 /// else to keep its list right.
@@ -45,6 +45,8 @@ pub enum Resource {
     Agent(Box<AgentRow>),
     /// A session.
     Session(Box<Session>),
+    /// A memory; of a deleted one the text is gone.
+    Memory(Box<Memory>),
     /// Nothing: see [`ChangeKind::Reset`].
     None,
 }

@@ -52,3 +52,19 @@ id!(
     /// A session's id.
     SessionId
 );
+id!(
+    /// A memory's id.
+    MemoryId
+);
+id!(
+    /// A message's id.
+    MessageId
+);
+id!(
+    /// The id of something an agent asks to be allowed.
+    PermissionId
+);
+id!(
+    /// A skill's id.
+    SkillId
+);

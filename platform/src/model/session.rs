@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use lap_wire::control::Attention;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::agent::given;
-use super::{AgentId, EnvVars, SessionId};
+use super::{AgentId, DeathCode, EnvVars, MemoryId, SessionId, SkillId};
 
 /// One run of an agent in a sandbox of its own.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
@@ -26,8 +25,12 @@ pub struct Session {
     pub phase: Phase,
     /// What that step is doing, for people.
     pub phase_detail: Option<String>,
-    /// Why it failed or died.
+    /// Why it failed or died, for people.
     pub failure_reason: Option<String>,
+    /// The same for programs.
+    pub death: Option<DeathCode>,
+    /// Its program's exit code, where that ended it: 128 and the signal's number where a signal did.
+    pub exit_code: Option<i32>,
     /// The sandbox's own address, where it has one.
     pub sandbox_url: Option<String>,
     /// The sandbox's name. (The public API's field name is of another platform's making.)
@@ -57,6 +60,8 @@ pub struct Session {
     pub viewers: u32,
     /// Whether its terminal is being recorded.
     pub recording: bool,
+    /// What of its work is nowhere else, as far as it has been counted: at its end, and whenever somebody asked.
+    pub unsaved: Option<Unsaved>,
     /// Milliseconds spent in each phase so far.
     pub timings: BTreeMap<Phase, u64>,
     /// The agent's `config_generation` it was made with.
@@ -77,6 +82,68 @@ pub struct Session {
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(serialize_with = "super::time::maybe_millis")]
     pub stopped_at: Option<Timestamp>,
+}
+
+/// How much of a session's work is nowhere else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct Unsaved {
+    /// Files that are changed, deleted or new, and not ignored by git, and all that are in no repository.
+    pub files: u64,
+    /// Commits and stashes that no remote is known to have.
+    pub commits: u64,
+}
+
+/// What a session has worked on, as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Work {
+    /// How much of it is nowhere else; absent where it could not be counted.
+    pub unsaved: Option<Unsaved>,
+    /// Why it could not be counted.
+    pub detail: Option<String>,
+    /// Where it is, on the machine of the server, where it is kept there.
+    pub path: Option<String>,
+    /// When it will be erased, unless the session is started again; of one that runs, if it ended now. Absent: never.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "super::time::maybe_millis")]
+    pub kept_until: Option<Timestamp>,
+}
+
+/// What a session's program was told when it was started.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct Told {
+    /// Its model; absent: it was left to choose.
+    pub model: Option<String>,
+    /// What it is to know and do: what its agent remembers, the agent's prompt, and which skills there are.
+    pub instructions: Option<String>,
+    /// How they were given: `arguments`, or the name of a file in its directory; `not: …`, and why.
+    pub delivered: Option<String>,
+    /// The first thing it was asked.
+    pub initial_prompt: Option<String>,
+    /// The memories among its instructions.
+    #[serde(default)]
+    pub memories: Vec<MemoryId>,
+    /// The skills it was given.
+    #[serde(default)]
+    pub skills: Vec<ToldSkill>,
+    /// The MCP servers it was given, by their names.
+    #[serde(default)]
+    pub mcp_servers: Vec<String>,
+    /// Files that were put into its workspace for it: paths within it.
+    #[serde(default)]
+    pub files: Vec<String>,
+}
+
+/// A skill that a session's program was given.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ToldSkill {
+    /// Its id.
+    pub id: SkillId,
+    /// Its name.
+    pub name: String,
+    /// Which version of it.
+    pub version: u64,
+    /// Where its file is, from the program's directory or, with `~`, from its home.
+    pub path: String,
 }
 
 impl Session {
@@ -153,7 +220,7 @@ pub struct CreateSession {
     pub env_vars: EnvVars,
     /// For this session only, at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub skill_ids: Vec<Uuid>,
+    pub skill_ids: Vec<SkillId>,
 }
 
 /// A picture handed to a session with its first prompt.

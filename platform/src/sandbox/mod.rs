@@ -1,6 +1,8 @@
 //! Where programs run. A runtime creates and deletes sandboxes and opens a byte stream to the keeper inside; all else
 //! goes over that stream, so that two runtimes differ in nothing but this trait.
 
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 pub mod local;
 
 use std::fmt;
@@ -9,6 +11,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+
+use crate::model::Unsaved;
 
 /// A sandbox's name: `s-<session id>` or `w-<warm id>`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -21,8 +25,13 @@ impl fmt::Display for SandboxName {
     }
 }
 
+/// The label that says which session's a sandbox is.
+pub const SESSION_LABEL: &str = "lap.session";
+
 /// Names its sandbox in the environment of every program of it, so that what a program left behind can be found.
 pub const SANDBOX_VARIABLE: &str = "LAP_SANDBOX";
+/// Says beside it where that sandbox is kept: those of a data directory and of its copy have the same names.
+pub const SANDBOX_HOME_VARIABLE: &str = "LAP_SANDBOX_HOME";
 
 /// How much of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +77,11 @@ pub enum SandboxState {
     },
     /// Its keeper can be reached.
     Running,
+    /// It cannot be seen now, which decides nothing: no file can be opened, a disk gives errors.
+    Unknown {
+        /// Why.
+        detail: String,
+    },
     /// It ended by itself or was taken away.
     Gone {
         /// Why: `killed by SIGKILL`, `evicted`, `out of memory`.
@@ -155,12 +169,29 @@ pub trait SandboxRuntime: Send + Sync + 'static {
     /// What the sandbox itself printed (the keeper's log, a container's).
     async fn logs(&self, name: &SandboxName, tail: Tail) -> Result<String, SandboxError>;
 
+    /// How much of a sandbox's workspace is nowhere else, whether the sandbox is still there or not. `ours`: paths within
+    /// it that the platform has put there.
+    async fn unsaved(&self, name: &SandboxName, ours: &[String]) -> Result<Unsaved, SandboxError>;
+
+    /// Where a sandbox's workspace is kept on this machine; `None`: it is not.
+    fn workspace_path(&self, name: &SandboxName) -> Option<std::path::PathBuf>;
+
     /// The names of the workspaces there are, each named after the session it is of. They outlive sandboxes: a session
     /// that is brought up again goes on in its own.
     async fn workspaces(&self) -> Result<Vec<String>, SandboxError>;
 
     /// Removes a workspace that no sandbox uses; one that is not there is not an error.
     async fn erase_workspace(&self, workspace: &str) -> Result<(), SandboxError>;
+
+    /// What every program of a sandbox has in its environment, so that what it leaves behind can be found.
+    fn marks(&self, name: &SandboxName) -> Vec<(&'static str, String)> {
+        vec![(SANDBOX_VARIABLE, name.0.clone())]
+    }
+
+    /// The home of a sandbox's programs, where it is the sandbox's own and not its user's.
+    fn home(&self) -> Option<&'static str> {
+        None
+    }
 
     /// The directory programs start in, as seen inside the sandbox.
     fn workdir(&self, name: &SandboxName) -> String;

@@ -93,6 +93,16 @@ pub enum KeyFileError {
         /// Which.
         path: PathBuf,
     },
+    /// Only the beginning of a key is in it.
+    #[error("{path} is cut short, {chars} characters are left of its key: {mend}", path = path.display())]
+    CutShort {
+        /// Which.
+        path: PathBuf,
+        /// How many characters it has.
+        chars: usize,
+        /// What to do.
+        mend: &'static str,
+    },
     /// The system refuses.
     #[error("cannot {doing} {path}: {cause}", path = path.display())]
     Io {

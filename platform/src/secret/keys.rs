@@ -17,6 +17,13 @@ const KEY_MARK: &str = "lap-key-1:";
 const IN_KEYRING: &str = "in-keyring";
 /// The keyring entry's name.
 const KEYRING_ENTRY: &str = "encryption-key";
+/// What follows a generated key's mark, in characters: 32 bytes in base64 without padding.
+const GENERATED_CHARS: usize = 43;
+/// What to do about what is left of an encryption key.
+const MEND_KEY: &str = "restore it from a backup, or remove it together with the data it protects";
+/// What to do about what is left of a master key.
+const MEND_MASTER: &str =
+    "restore it from a backup, or remove it and a new master key is made at the next start";
 /// What a generated master key begins with.
 const MASTER_MARK: &str = "lap_sk_";
 
@@ -102,6 +109,7 @@ impl SecretKey {
         path: &Path,
     ) -> Result<(SecretKey, KeyOrigin), KeyError> {
         if line != IN_KEYRING {
+            whole(line, KEY_MARK, Self::MIN_CHARS, path, MEND_KEY)?;
             return Ok((SecretKey::from_text(line)?, KeyOrigin::File(path.to_owned())));
         }
         let keyring = keyring.ok_or_else(|| KeyError::Keyring("this login has no session bus".to_owned()))?;
@@ -124,6 +132,16 @@ impl std::fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SecretKey")
     }
+}
+
+/// Refuses what is left of a key file that was cut off: a part of a key is another key, or none.
+fn whole(line: &str, mark: &str, least: usize, path: &Path, mend: &'static str) -> Result<(), KeyError> {
+    let chars = line.chars().count();
+    let made = line.starts_with(mark);
+    if chars >= least && (!made || chars >= mark.len() + GENERATED_CHARS) {
+        return Ok(());
+    }
+    Err(KeyError::File(KeyFileError::CutShort { path: path.to_owned(), chars, mend }))
 }
 
 /// The key that opens the whole API.
@@ -159,16 +177,21 @@ impl MasterKey {
         }
         let path = data.join("master.key");
         if let Some(line) = keyfile::read(&path)? {
-            return Ok((MasterKey::from_text(&line)?, KeyOrigin::File(path)));
+            return MasterKey::from_file_line(&line, path);
         }
         let line = generate(MASTER_MARK)?;
         if keyfile::create(&path, &line)? {
             return Ok((MasterKey::from_text(&line)?, KeyOrigin::Generated(path)));
         }
         match keyfile::read(&path)? {
-            Some(line) => Ok((MasterKey::from_text(&line)?, KeyOrigin::File(path))),
+            Some(line) => MasterKey::from_file_line(&line, path),
             None => Err(KeyError::File(KeyFileError::Unreadable { path })),
         }
+    }
+
+    fn from_file_line(line: &str, path: PathBuf) -> Result<(MasterKey, KeyOrigin), KeyError> {
+        whole(line, MASTER_MARK, Self::MIN_CHARS, &path, MEND_MASTER)?;
+        Ok((MasterKey::from_text(line)?, KeyOrigin::File(path)))
     }
 
     /// Whether this is it, in a time that tells nothing about how much of it is right, nor how long it is.
@@ -259,6 +282,38 @@ mod tests {
         keyfile::create(&data.path().join("secret.key"), IN_KEYRING).unwrap();
         let error = SecretKey::find_or_make(None, None, data.path()).unwrap_err();
         assert!(matches!(error, KeyError::Keyring(_)), "{error}");
+    }
+
+    #[test]
+    fn a_key_file_that_is_cut_short_anywhere_is_told_by_its_path() {
+        for name in ["secret.key", "master.key"] {
+            let data = tempfile::tempdir().unwrap();
+            let path = data.path().join(name);
+            let find = || match name {
+                "secret.key" => SecretKey::find_or_make(None, None, data.path()).map(drop),
+                _ => MasterKey::find_or_make(None, data.path()).map(drop),
+            };
+            find().unwrap();
+            let line = std::fs::read_to_string(&path).unwrap().trim().to_owned();
+            for length in 1..line.len() {
+                std::fs::write(&path, &line[..length]).unwrap();
+                let told = find().unwrap_err().to_string();
+                let shown = path.display().to_string();
+                assert!(told.contains(&shown) && told.contains("cut short"), "{length}: {told}");
+                assert!(!told.contains("KEY has"), "no variable was set: {told}");
+                assert_eq!(std::fs::read_to_string(&path).unwrap(), line[..length], "it is left as it is");
+            }
+            // Without its line's end it is whole, and a key of somebody's own need not look like one of ours.
+            for kept in [line.as_str(), "a key of our own, long enough"] {
+                std::fs::write(&path, kept).unwrap();
+                find().unwrap();
+            }
+        }
+        // The note that the key is in the keyring can be cut off as well.
+        let data = tempfile::tempdir().unwrap();
+        keyfile::create(&data.path().join("secret.key"), &IN_KEYRING[..6]).unwrap();
+        let told = SecretKey::find_or_make(None, None, data.path()).unwrap_err().to_string();
+        assert!(told.contains("cut short"), "{told}");
     }
 
     #[test]

@@ -5,17 +5,21 @@
 //! - [`TtyTokens`] mints and checks the short-lived right to open one session's terminal.
 //! - [`mask`] is the only form in which a secret is ever shown again.
 
+mod agent_token;
 mod keyfile;
 mod keyring_store;
 mod keys;
+mod looks;
 mod mask;
 mod seal;
 mod text;
 mod token;
 
+pub use agent_token::AgentTokens;
 pub use keyfile::KeyFileError;
 pub use keyring_store::Keyring;
 pub use keys::{KeyError, KeyOrigin, MasterKey, SecretKey};
+pub use looks::looks_secret;
 pub use mask::{mask, mask_map};
 pub use seal::{OpenError, SecretBox};
 pub use text::SecretText;

@@ -55,7 +55,7 @@ impl Inner {
             return Ok(Adopted::Not("it does not say which session it was"));
         };
         match record {
-            Some(record) if record.status.is_live() || record.ending.is_some() => {
+            Some(record) if record.status.is_live() || record.ending => {
                 return Ok(Adopted::Not("its session has another sandbox"));
             }
             Some(_) => self.take_up(id, sandbox).await?,
@@ -83,12 +83,12 @@ impl Inner {
     async fn take_up(&self, id: SessionId, sandbox: &SandboxStatus) -> Result<(), SessionError> {
         let now = self.store.now();
         self.update(id, |record| {
-            if record.status.is_live() || record.ending.is_some() {
+            if record.status.is_live() || record.ending {
                 return;
             }
             record.status = SessionStatus::Ready;
             record.phase = Phase::Ready;
-            (record.phase_detail, record.failure_reason, record.stopped_at) = (None, None, None);
+            (record.phase_detail, record.death, record.stopped_at) = (None, None, None);
             record.sandbox = Some(sandbox.name.clone());
             record.program = Some(TERMINAL_PROGRAM.to_owned());
             record.ready_at = Some(now);
@@ -118,7 +118,7 @@ impl Inner {
             harness_id: HARNESS.to_owned(),
             harness_image: None,
             repo_url: None,
-            branch: "main".to_owned(),
+            branch: None,
             requirements: None,
             mcp_servers: Vec::new(),
             env_vars: BTreeMap::new(),

@@ -32,6 +32,16 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 }
 
 impl Inner {
+    /// Runs a task once, at most until the service stops.
+    pub(super) fn spawn(
+        self: &Arc<Inner>,
+        what: impl Display + Send + 'static,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let stopping = self.stopping.clone();
+        self.tasks.spawn(async move { caught(what, stopping.run_until_cancelled(task)).await });
+    }
+
     /// Runs a task for as long as the service runs.
     pub(super) fn keep_running<F>(
         self: &Arc<Inner>,

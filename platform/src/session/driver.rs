@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::caught::caught;
-use super::lease::Claim;
 use super::live::Entry;
 use super::{Inner, SessionError};
-use crate::model::{SessionId, SessionStatus};
-use crate::store::SessionRecord;
+use crate::model::{Death, DeathCode, SessionId, SessionStatus};
+use crate::store::{Intent, SessionRecord};
 
 /// After a failure of the store, the runtime or a connection: doubled each time up to the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
@@ -33,17 +32,27 @@ enum Work {
     BringUp,
     /// It runs and is to be watched over.
     Supervise,
+    /// It has ended, and nothing of it is to be left.
+    Erase,
     /// It has ended.
     Nothing,
 }
 
 fn work_of(record: &SessionRecord) -> Work {
-    match (record.status, &record.ending) {
-        (_, Some(_)) => Work::End,
-        (SessionStatus::Creating, None) => Work::BringUp,
-        (SessionStatus::Ready, None) => Work::Supervise,
-        (SessionStatus::Dead | SessionStatus::Failed, None) => Work::Nothing,
+    match (record.status, record.ending) {
+        (_, true) => Work::End,
+        (SessionStatus::Creating, false) => Work::BringUp,
+        (SessionStatus::Ready, false) => Work::Supervise,
+        (SessionStatus::Dead | SessionStatus::Failed, false) if record.intent == Some(Intent::Erase) => {
+            Work::Erase
+        }
+        (SessionStatus::Dead | SessionStatus::Failed, false) => Work::Nothing,
     }
+}
+
+/// Whether there is something to be done about a session: it lives, or is being ended.
+pub(super) fn is_unfinished(record: &SessionRecord) -> bool {
+    work_of(record) != Work::Nothing
 }
 
 /// What a driver does next.
@@ -51,8 +60,6 @@ fn work_of(record: &SessionRecord) -> Work {
 pub(super) enum Next {
     /// Look again at once.
     Again,
-    /// Look again when poked, or after this time.
-    Later(Duration),
     /// Nothing is left to do.
     Done,
 }
@@ -95,7 +102,6 @@ impl Inner {
                     retry = RETRY_FIRST;
                     continue;
                 }
-                Ok(Next::Later(wait)) => wait,
                 Ok(Next::Done) | Err(SessionError::NotFound(_)) if self.table.leave(entry) => return,
                 Ok(Next::Done) | Err(SessionError::NotFound(_)) => continue,
                 Err(error) => {
@@ -111,10 +117,6 @@ impl Inner {
                 () = entry.poked() => {}
             }
         }
-        // The next server need not wait for it to run out.
-        if let Err(error) = self.store.sessions().release(entry.id, &self.owner).await {
-            tracing::warn!(session = %entry.id, %error, "cannot give a lease back");
-        }
     }
 
     /// Nothing can be done about a session but to say so.
@@ -124,8 +126,8 @@ impl Inner {
             SessionStatus::Creating => SessionStatus::Failed,
             _ => SessionStatus::Dead,
         };
-        if record.status.is_live() && record.ending.is_none() {
-            self.conclude(entry.id, status, GIVEN_UP).await?;
+        if record.status.is_live() && !record.ending {
+            self.conclude(entry.id, status, Death::new(DeathCode::ServerFault, GIVEN_UP)).await?;
             return Ok(Next::Again);
         }
         Err(panicked())
@@ -135,27 +137,32 @@ impl Inner {
         let id = entry.id;
         entry.take_poke();
         let record = self.store.sessions().get(id).await.map_err(SessionError::of_session(id))?;
-        let work = work_of(&record);
-        match work {
-            Work::Nothing => return Ok(Next::Done),
-            // Needs no lease: whatever it finds out is written under a condition.
-            Work::Supervise => return self.supervise(entry, record).await,
-            Work::End | Work::BringUp => {}
+        if !is_unfinished(&record) {
+            return Ok(Next::Done);
         }
-        let record = match self.claim(id).await? {
-            Claim::Ours(record) => *record,
-            Claim::Another(wait) => return Ok(Next::Later(wait)),
+        let Some(record) = self.claim(record).await? else {
+            self.stand_by(entry).await?;
+            return Ok(Next::Again);
         };
         match work_of(&record) {
-            Work::End => Box::pin(self.holding(id, self.end(entry, record))).await,
+            Work::End => {
+                let ended = Box::pin(self.end(entry, record)).await;
+                if matches!(ended, Err(SessionError::Full(_))) {
+                    // It is tried again.
+                    self.store.release_reserve();
+                }
+                ended
+            }
+            Work::Supervise => self.supervise(entry, record).await,
+            Work::Erase => self.erase(&record).await,
             Work::BringUp => {
                 tokio::select! {
-                    done = self.holding(id, self.bring_up(entry, record)) => done,
+                    done = self.bring_up(entry, record) => done,
                     // It is to be ended: what was begun stays where it is, the end removes it.
                     () = self.told_to_end(entry) => Ok(Next::Again),
                 }
             }
-            Work::Supervise | Work::Nothing => Ok(Next::Again),
+            Work::Nothing => Ok(Next::Again),
         }
     }
 
@@ -164,7 +171,7 @@ impl Inner {
         loop {
             entry.poked().await;
             let record = self.store.sessions().get(entry.id).await;
-            if record.is_ok_and(|record| record.ending.is_some()) {
+            if record.is_ok_and(|record| record.ending) {
                 return;
             }
         }
@@ -177,20 +184,20 @@ mod tests {
 
     #[test]
     fn an_end_goes_before_everything_else() {
-        let record = |status, ending: Option<&str>| {
+        let record = |status, ending| {
             let mut record = crate::session::testing::record();
             record.status = status;
-            record.ending = ending.map(str::to_owned);
+            record.ending = ending;
             work_of(&record)
         };
         for status in
             [SessionStatus::Creating, SessionStatus::Ready, SessionStatus::Dead, SessionStatus::Failed]
         {
-            assert_eq!(record(status, Some("stopped")), Work::End);
+            assert_eq!(record(status, true), Work::End);
         }
-        assert_eq!(record(SessionStatus::Creating, None), Work::BringUp);
-        assert_eq!(record(SessionStatus::Ready, None), Work::Supervise);
-        assert_eq!(record(SessionStatus::Dead, None), Work::Nothing);
-        assert_eq!(record(SessionStatus::Failed, None), Work::Nothing);
+        assert_eq!(record(SessionStatus::Creating, false), Work::BringUp);
+        assert_eq!(record(SessionStatus::Ready, false), Work::Supervise);
+        assert_eq!(record(SessionStatus::Dead, false), Work::Nothing);
+        assert_eq!(record(SessionStatus::Failed, false), Work::Nothing);
     }
 }

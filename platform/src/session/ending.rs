@@ -8,9 +8,10 @@ use jiff::Timestamp;
 
 use super::bringup::steps;
 use super::driver::Next;
+use super::idle::save_last_activity;
 use super::live::Entry;
 use super::{Inner, SessionError};
-use crate::model::{Agent, Phase, SessionId, SessionStatus};
+use crate::model::{Agent, Death, DeathCode, Phase, SessionId, SessionStatus};
 use crate::sandbox::{SandboxName, Tail};
 use crate::store::{Intent, SessionRecord, StoreError};
 
@@ -28,37 +29,54 @@ impl Inner {
     pub(super) async fn mark_ending(
         &self,
         id: SessionId,
-        reason: &str,
+        death: Death,
     ) -> Result<SessionRecord, SessionError> {
-        self.update(id, |record| {
-            if record.status.is_live() && record.ending.is_none() {
-                record.ending = Some(reason.to_owned());
+        let mark = |record: &mut SessionRecord| {
+            if record.status.is_live() && !record.ending {
+                (record.ending, record.death) = (true, Some(death.clone()));
             }
-            if record.ending.is_some() {
+            if record.ending && record.intent != Some(Intent::Erase) {
                 record.intent = Some(Intent::Stop);
             }
-        })
-        .await
+        };
+        self.update_with_reserve(id, mark).await
     }
 
     /// The same for one that is to be out of the way at once: it is dead for whoever asks, and what is left to do of
-    /// its end goes on behind it.
+    /// its end goes on behind it. `intent`: to stop it, or to erase it.
     pub(super) async fn mark_deleted(
         &self,
         id: SessionId,
-        reason: &str,
+        death: Death,
+        intent: Intent,
     ) -> Result<SessionRecord, SessionError> {
         let now = self.store.now();
-        self.update(id, |record| {
+        let mark = |record: &mut SessionRecord| {
             if record.status.is_live() {
-                let reason = record.ending.get_or_insert_with(|| reason.to_owned()).clone();
-                ended(record, SessionStatus::Dead, &reason, now);
+                record.ending = true;
+                let death = record.death.take().unwrap_or_else(|| death.clone());
+                ended(record, SessionStatus::Dead, death, now);
             }
-            if record.ending.is_some() {
-                record.intent = Some(Intent::Stop);
+            if (record.ending || intent == Intent::Erase) && record.intent != Some(Intent::Erase) {
+                record.intent = Some(intent);
             }
-        })
-        .await
+        };
+        self.update_with_reserve(id, mark).await
+    }
+
+    /// Writes what belongs to an end, in the space kept for that where the disk is full.
+    async fn update_with_reserve(
+        &self,
+        id: SessionId,
+        change: impl Fn(&mut SessionRecord) + Send + Sync,
+    ) -> Result<SessionRecord, SessionError> {
+        match self.update(id, &change).await {
+            Err(SessionError::Full(_)) if self.store.release_reserve() => {
+                tracing::warn!("the disk is full: the space kept for ending sessions is given up");
+                self.update(id, &change).await
+            }
+            done => done,
+        }
     }
 
     /// A session has ended by itself: it is so from now on, and its sandbox, if it has one, is to be removed.
@@ -66,18 +84,19 @@ impl Inner {
         &self,
         id: SessionId,
         status: SessionStatus,
-        reason: &str,
+        death: Death,
     ) -> Result<(), SessionError> {
         let now = self.store.now();
-        self.update(id, |record| {
+        let (code, reason) = (death.code.as_str(), death.reason.clone());
+        self.update_with_reserve(id, |record| {
             // Somebody else may have been first.
-            if record.status.is_live() && record.ending.is_none() {
-                ended(record, status, reason, now);
-                record.ending = record.sandbox.as_ref().map(|_| reason.to_owned());
+            if record.status.is_live() && !record.ending {
+                ended(record, status, death.clone(), now);
+                record.ending = record.sandbox.is_some();
             }
         })
         .await?;
-        tracing::info!(session = %id, status = status.as_str(), reason, "a session has ended");
+        tracing::info!(session = %id, status = status.as_str(), death = code, reason, "a session has ended");
         Ok(())
     }
 
@@ -89,6 +108,12 @@ impl Inner {
     ) -> Result<Next, SessionError> {
         let id = entry.id;
         let now = self.store.now();
+        self.store.turns().end_all(id, "the session has ended").await?;
+        entry.news().notify_waiters();
+        entry.ask();
+        if record.ready_at.is_some() {
+            save_last_activity(self, entry).await;
+        }
         if let Some(sandbox) = &record.sandbox {
             if record.status.is_live() || record.intent.is_some() {
                 self.ask_to_go(entry, &record, sandbox).await?;
@@ -96,7 +121,9 @@ impl Inner {
             // Before anybody is told of the program's end the session is dead; the hub waits for that.
             self.held(id, |record| die(record, now)).await?;
             // The hub reads the end of the output from the sandbox.
-            if tokio::time::timeout(DELIVERY, entry.delivered()).await.is_err() {
+            let delivered = tokio::time::timeout(DELIVERY, entry.delivered());
+            let (delivered, unsaved) = tokio::join!(delivered, self.unsaved(&record));
+            if delivered.is_err() {
                 tracing::warn!(session = %id, "viewers have not taken the end of the output in time");
             }
             let log = self
@@ -105,22 +132,24 @@ impl Inner {
                 .await
                 .unwrap_or_default();
             self.runtime.delete(sandbox).await?;
-            if !log.trim().is_empty() {
-                self.held(id, |record| {
+            self.held(id, |record| {
+                record.unsaved = unsaved.ok().or(record.unsaved);
+                if !log.trim().is_empty() {
                     record.steps.insert(EVIDENCE.to_owned(), log.into());
-                })
-                .await?;
-            }
+                }
+            })
+            .await?;
         }
         let again = self.agent_to_restart(&record).await?;
         let unconfined = self.runtime.unconfined();
         let after = self
             .held(id, |record| {
                 die(record, now);
-                record.ending = None;
-                record.lease = None;
-                // Somebody may have stopped it meanwhile.
-                let restart = record.intent.take() == Some(Intent::Restart);
+                record.ending = false;
+                record.owner = None;
+                // Somebody may have stopped it meanwhile, or wants nothing left of it.
+                let restart = record.intent == Some(Intent::Restart);
+                record.intent = record.intent.filter(|intent| *intent == Intent::Erase);
                 if let (Some(agent), true) = (&again, restart) {
                     begin_again(record, agent, unconfined, now);
                 }
@@ -155,7 +184,13 @@ impl Inner {
         sandbox: &SandboxName,
     ) -> Result<(), SessionError> {
         let Some(program) = &record.program else { return Ok(()) };
-        self.held(entry.id, |record| record.phase_detail = Some("stopping".to_owned())).await?;
+        self.held(entry.id, |record| {
+            // One that was deleted is dead for everybody, and is not told to be on its way there.
+            if record.status.is_live() {
+                record.phase_detail = Some("stopping".to_owned());
+            }
+        })
+        .await?;
         if let Err(error) = self.links.keeper(sandbox).stop(program, self.settings.defaults.stop_grace).await
         {
             tracing::warn!(session = %entry.id, %error, "its terminal's program did not stop as asked");
@@ -163,14 +198,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Changes a session under this server's lease.
+    /// Changes a session that this server works on.
     pub(super) async fn held(
         &self,
         id: SessionId,
         change: impl FnOnce(&mut SessionRecord),
     ) -> Result<SessionRecord, SessionError> {
         let sessions = self.store.sessions();
-        let changed = sessions.update_held(id, &self.owner, |record| {
+        let changed = sessions.update_owned(id, self.owner.id, |record| {
             change(record);
             Ok(())
         });
@@ -185,8 +220,8 @@ impl Inner {
         change: impl FnOnce(&mut SessionRecord),
     ) -> Result<SessionRecord, SessionError> {
         let sessions = self.store.sessions();
-        let changed = sessions.update_held(id, &self.owner, |record| {
-            if record.status != SessionStatus::Creating || record.ending.is_some() {
+        let changed = sessions.update_owned(id, self.owner.id, |record| {
+            if record.status != SessionStatus::Creating || record.ending {
                 return Err(StoreError::Conflict("the session is being ended".to_owned()));
             }
             change(record);
@@ -213,20 +248,24 @@ impl Inner {
 /// A session that is being ended has.
 fn die(record: &mut SessionRecord, now: Timestamp) {
     if record.status.is_live() {
-        let reason = record.ending.clone().unwrap_or_default();
-        ended(record, SessionStatus::Dead, &reason, now);
+        let death = record.death.take().unwrap_or_else(|| Death::new(DeathCode::Unknown, ""));
+        ended(record, SessionStatus::Dead, death, now);
     }
 }
 
 /// A session that has ended is to be brought up again, with its agent as it is now.
 pub(super) fn begin_again(record: &mut SessionRecord, agent: &Agent, unconfined: bool, now: Timestamp) {
     let attempt = record.steps.get(steps::ATTEMPT).and_then(serde_json::Value::as_u64).unwrap_or(1) + 1;
+    let mut kept = BTreeMap::from([(steps::ATTEMPT.to_owned(), attempt.into())]);
+    for step in [steps::PROMPTED, steps::RESTART, steps::TOLD] {
+        kept.extend(record.steps.remove_entry(step));
+    }
     *record = SessionRecord {
         status: SessionStatus::Creating,
         phase: Phase::CreatingSandbox,
         phase_detail: None,
         phase_started_at: Some(now),
-        failure_reason: None,
+        death: None,
         intent: None,
         sandbox: None,
         sandbox_url: None,
@@ -236,16 +275,16 @@ pub(super) fn begin_again(record: &mut SessionRecord, agent: &Agent, unconfined:
         idle_timeout_ms: agent.idle_timeout_seconds.saturating_mul(1000),
         config_generation: agent.config_generation,
         timings: BTreeMap::new(),
-        steps: [(steps::ATTEMPT.to_owned(), attempt.into())].into(),
+        steps: kept,
         ready_at: None,
         stopped_at: None,
         ..record.clone()
     };
 }
 
-fn ended(record: &mut SessionRecord, status: SessionStatus, reason: &str, now: Timestamp) {
+fn ended(record: &mut SessionRecord, status: SessionStatus, death: Death, now: Timestamp) {
     record.status = status;
-    record.failure_reason = Some(reason.to_owned());
+    record.death = Some(death);
     record.phase_detail = None;
     record.stopped_at = Some(now);
     // A phase that was under way is over, as far as it came.

@@ -1,14 +1,31 @@
 //! What a session's programs find in their environment.
 
-use crate::harness::{Harness, Host};
+use crate::harness::{Harness, Host, ToolPlace, ToolServer};
 use crate::model::{Agent, EnvVars, SessionId};
-use crate::sandbox::{SANDBOX_VARIABLE, SandboxName};
+use crate::sandbox::SandboxName;
 use crate::store::SessionRecord;
 
-use super::bringup::{REPOSITORY, steps, venv};
+use super::bringup::{REPOSITORY, steps, telling, venv};
 use super::{Inner, SessionSettings};
 
+/// The platform's own MCP server, as harnesses name it.
+const OWN_TOOLS: &str = "lap";
+
 impl Inner {
+    /// The MCP servers of a session's harness: the agent's, and the platform's own, whose name no other has.
+    pub(super) fn tool_servers(&self, agent: &Agent, session: SessionId) -> Vec<ToolServer> {
+        let own = self.tools.as_ref().filter(|_| self.runtime.unconfined()).map(|tools| {
+            let env = [
+                ("LAP_AGENT_TOKEN".to_owned(), tools.tokens.mint(session)),
+                ("AGENT_ID".to_owned(), agent.id.to_string()),
+            ];
+            let place = ToolPlace::Command { argv: tools.command.clone(), env: env.into() };
+            ToolServer { name: OWN_TOOLS.to_owned(), place }
+        });
+        let theirs = agent.mcp_servers.iter().filter_map(ToolServer::of);
+        theirs.filter(|server| server.name != OWN_TOOLS).chain(own).collect()
+    }
+
     /// What a session works on, where it is a repository.
     pub(super) fn repo_url<'a>(&'a self, agent: &'a Agent) -> Option<&'a str> {
         agent.repo_url.as_deref().or(self.settings.preinstalled_repo.as_deref())
@@ -29,14 +46,19 @@ impl Inner {
         session_env: &EnvVars,
         sandbox: &SandboxName,
     ) -> EnvVars {
+        let telling = telling(&self.settings, agent, self.runtime.unconfined());
+        let agent_token = self.tools.as_ref().map(|tools| tools.tokens.mint(record.id));
+        let told = harness.told_env(&telling);
         let venv = venv(&self.runtime.workdir(sandbox));
         environment(&Sources {
             settings: &self.settings,
             harness,
+            told,
             agent,
             session: record.id,
             session_env,
-            sandbox,
+            marks: self.runtime.marks(sandbox),
+            agent_token,
             host: self.runtime.unconfined().then_some(&self.host),
             repo_url: self.repo_url(agent),
             venv: record.steps.contains_key(steps::INSTALL).then_some(venv.as_str()),
@@ -48,10 +70,15 @@ impl Inner {
 struct Sources<'a> {
     settings: &'a SessionSettings,
     harness: &'a Harness,
+    /// How the harness is pointed at the gateway, and told not to ask.
+    told: EnvVars,
     agent: &'a Agent,
     session: SessionId,
     session_env: &'a EnvVars,
-    sandbox: &'a SandboxName,
+    /// Its sandbox's.
+    marks: Vec<(&'static str, String)>,
+    /// With which what runs in it speaks to the server.
+    agent_token: Option<String>,
     /// The user's own, where sandboxes are on the user's machine.
     host: Option<&'a Host>,
     /// What the session works on, where it is a repository.
@@ -68,10 +95,13 @@ fn environment(from: &Sources<'_>) -> EnvVars {
     // A program may be told otherwise by any layer; these describe the terminal that the keeper is.
     set(&mut env, "TERM", "xterm-256color");
     set(&mut env, "COLORTERM", "truecolor");
+    // The terminal is UTF-8, whatever an image or a service's environment leaves out.
+    set(&mut env, "LANG", "C.UTF-8");
     if let Some(host) = from.host {
         env.extend(host.given(&from.harness.host_env));
     }
     env.extend(from.harness.env.clone());
+    env.extend(from.told.clone());
     if from.repo_url.is_none() {
         env.extend(from.harness.empty_workspace_env.clone());
     }
@@ -88,7 +118,9 @@ fn platform(from: &Sources<'_>, env: &mut EnvVars) {
     set(env, "LITELLM_DEFAULT_MODEL", &from.agent.model);
     if let Some(repo_url) = from.repo_url {
         set(env, "REPO_URL", repo_url);
-        set(env, "BRANCH", &from.agent.branch);
+        if let Some(branch) = &from.agent.branch {
+            set(env, "BRANCH", branch);
+        }
     }
     if let Some(base) = &from.settings.gateway_base {
         set(env, "LITELLM_API_BASE", base);
@@ -100,13 +132,18 @@ fn platform(from: &Sources<'_>, env: &mut EnvVars) {
     if let Some(base_url) = &from.settings.base_url {
         set(env, "LAP_BASE_URL", base_url);
     }
+    if let Some(token) = &from.agent_token {
+        set(env, "LAP_AGENT_TOKEN", token);
+    }
     if let Some(venv) = from.venv {
         set(env, "VIRTUAL_ENV", venv);
         let path = env.get("PATH").map(|path| format!("{venv}/bin:{path}")).unwrap_or(format!("{venv}/bin"));
         set(env, "PATH", &path);
     }
-    // What is left behind by programs of this sandbox is found by it: nothing may go over it.
-    set(env, SANDBOX_VARIABLE, &from.sandbox.0);
+    // What is left behind by programs of this sandbox is found by them: nothing may go over them.
+    for (name, value) in &from.marks {
+        set(env, name, value);
+    }
 }
 
 fn set(env: &mut EnvVars, name: &str, value: &str) {
@@ -149,10 +186,12 @@ mod tests {
             super::environment(&Sources {
                 settings: &settings,
                 harness: catalog.get(harness).unwrap(),
+                told: EnvVars::new(),
                 agent: &agent,
                 session: record.id,
                 session_env: &session_env,
-                sandbox: &SandboxName("s-1".to_owned()),
+                marks: vec![("LAP_SANDBOX", "s-1".to_owned())],
+                agent_token: None,
                 host: Some(&Host::of(&environment)),
                 repo_url,
                 venv: Some("/w/venv"),

@@ -29,6 +29,9 @@ pub enum SessionError {
     /// The sandbox cannot do it. Safe to show.
     #[error("{0}")]
     Sandbox(String),
+    /// Nothing can be written: the disk is full. Safe to show.
+    #[error("{0}")]
+    Full(String),
     /// This side is stopping or cannot reach what it needs; try again. Safe to show.
     #[error("{0}")]
     Unavailable(String),
@@ -42,6 +45,7 @@ impl From<StoreError> for SessionError {
     fn from(error: StoreError) -> SessionError {
         match error {
             StoreError::Unavailable(message) => SessionError::Unavailable(message),
+            StoreError::Full(message) => SessionError::Full(message),
             StoreError::Conflict(message) => SessionError::Conflict(message),
             StoreError::NotFound(_) | StoreError::Invalid(_) | StoreError::Internal(_) => {
                 SessionError::Internal(error.to_string())

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::clock::Clock;
 use super::live::Entry;
 use super::{Inner, SessionError};
-use crate::model::SessionStatus;
+use crate::model::{Death, DeathCode, SessionStatus};
 use crate::store::SessionRecord;
 
 /// Viewers are told this long before a session ends for being idle; with short time-outs, after half of them.
@@ -22,6 +22,8 @@ pub(super) struct Idle {
     notice: Duration,
     /// Whether viewers have been told that it ends soon.
     told: bool,
+    /// The last activity as it was stored when that was last looked at.
+    stored: Option<Timestamp>,
     saved: Duration,
 }
 
@@ -44,7 +46,7 @@ impl Idle {
             let ago = wall.duration_since(seen).max(SignedDuration::ZERO).unsigned_abs();
             entry.learn_activity(now.saturating_sub(ago.min(timeout.saturating_sub(notice))));
         }
-        Idle { timeout, notice, told: false, saved: now }
+        Idle { timeout, notice, told: false, stored: record.last_seen_at, saved: now }
     }
 
     /// What is due when. `None`: nothing, as long as somebody who may type is attached.
@@ -83,8 +85,11 @@ impl Idle {
                 self.told = true;
                 Ok(false)
             }
+            // Somebody may use it through another server, which has stored so.
+            Verdict::End if self.is_used_elsewhere(inner, entry).await? => Ok(false),
             Verdict::End => {
-                inner.mark_ending(entry.id, &format!("nobody used it for {}", words(self.timeout))).await?;
+                let reason = format!("nobody used it for {}", words(self.timeout));
+                inner.mark_ending(entry.id, Death::new(DeathCode::Idle, reason)).await?;
                 Ok(true)
             }
         }
@@ -92,21 +97,36 @@ impl Idle {
 
     /// Stores activity, if it is time to, and takes a notice back that it has overtaken.
     pub(super) async fn save_activity(&mut self, inner: &Inner, entry: &Entry) -> Result<(), SessionError> {
-        let now = inner.clock.now();
-        let last = entry.last_activity();
-        if last > self.saved && now.saturating_sub(self.saved) >= SAVE_EVERY {
-            self.saved = now;
-            let ago = SignedDuration::try_from(now.saturating_sub(last)).unwrap_or_default();
-            let wall = inner.store.now();
-            let at = wall.checked_sub(ago).unwrap_or(wall);
-            inner.store.sessions().touch(entry.id, at).await?;
+        if let Some(own) = save_activity(inner, entry, &mut self.saved).await? {
+            self.stored = self.stored.max(Some(own));
         }
+        let now = inner.clock.now();
         let put_off = self.told && self.deadline(entry).is_none_or(|(end, _)| end > now + self.notice);
         if put_off {
             self.told = false;
             self.set_detail(inner, entry, None).await?;
         }
         Ok(())
+    }
+
+    /// Takes in what is stored of the session's use; says whether that puts the end off.
+    async fn is_used_elsewhere(&mut self, inner: &Inner, entry: &Entry) -> Result<bool, SessionError> {
+        let record =
+            inner.store.sessions().get(entry.id).await.map_err(SessionError::of_session(entry.id))?;
+        let (now, wall) = (inner.clock.now(), inner.store.now());
+        // What was looked at before counts no second time: it may lie in the future, after a clock was set.
+        let stored = std::mem::replace(&mut self.stored, record.last_seen_at);
+        let Some(seen) = record.last_seen_at.filter(|_| record.last_seen_at != stored) else {
+            return Ok(false);
+        };
+        let ago = wall.duration_since(seen).max(SignedDuration::ZERO).unsigned_abs();
+        entry.note_activity(now.saturating_sub(ago));
+        let put_off = self.deadline(entry).is_none_or(|(end, _)| end > now);
+        if put_off {
+            self.told = false;
+            self.set_detail(inner, entry, None).await?;
+        }
+        Ok(put_off)
     }
 
     async fn set_detail(
@@ -116,12 +136,48 @@ impl Idle {
         detail: Option<String>,
     ) -> Result<(), SessionError> {
         let set = inner.update(entry.id, |record| {
-            if record.ending.is_none() && record.status == SessionStatus::Ready {
+            if !record.ending && record.status == SessionStatus::Ready {
                 record.phase_detail = detail;
             }
         });
         set.await.map(drop)
     }
+}
+
+/// Stores the last activity, unless that was done a short time ago, and gives it as it was stored. `saved`: when, on the
+/// service's clock.
+pub(super) async fn save_activity(
+    inner: &Inner,
+    entry: &Entry,
+    saved: &mut Duration,
+) -> Result<Option<Timestamp>, SessionError> {
+    let now = inner.clock.now();
+    let last = entry.last_activity();
+    if last <= *saved || now.saturating_sub(*saved) < SAVE_EVERY {
+        return Ok(None);
+    }
+    *saved = now;
+    let at = wall_time(inner, now, last);
+    inner.store.sessions().touch(entry.id, at).await?;
+    Ok(Some(at))
+}
+
+/// Stores the last activity of a session that is being ended. Of an end nothing depends on it.
+pub(super) async fn save_last_activity(inner: &Inner, entry: &Entry) {
+    let now = inner.clock.now();
+    let Some(last) = entry.known_activity(now) else { return };
+    if let Err(error) = inner.store.sessions().touch(entry.id, wall_time(inner, now, last)).await {
+        tracing::debug!(session = %entry.id, %error, "when a session was last used could not be stored");
+    }
+}
+
+/// A time of the service's clock as the wall clock has it.
+fn wall_time(inner: &Inner, now: Duration, at: Duration) -> Timestamp {
+    let ago = SignedDuration::try_from(now.saturating_sub(at)).unwrap_or_default();
+    let wall = inner.store.now();
+    let then = wall.checked_sub(ago).unwrap_or(wall);
+    // As precise as what is stored.
+    Timestamp::from_microsecond(then.as_microsecond()).unwrap_or(then)
 }
 
 /// A time in the largest unit that says it without a fraction.

@@ -40,6 +40,10 @@ pub(super) struct Entry {
     last_look: AtomicU64,
     woken: Notify,
     delivered: Notify,
+    /// Something is asked of its agent, or to be ended.
+    asked: Notify,
+    /// There is news of its conversation.
+    news: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +60,8 @@ struct State {
     activity_known: bool,
     /// When bringing it up must be over, on the service's clock.
     bring_up_by: Option<Duration>,
+    /// What its agent wants, while it is at a turn.
+    talk: Option<Attention>,
 }
 
 impl Table {
@@ -99,6 +105,8 @@ impl Entry {
             last_look: AtomicU64::new(0),
             woken: Notify::new(),
             delivered: Notify::new(),
+            asked: Notify::new(),
+            news: Arc::default(),
         }
     }
 
@@ -133,6 +141,31 @@ impl Entry {
         let before = std::mem::replace(&mut self.lock().live, live);
         self.delivered.notify_one();
         before
+    }
+
+    /// What its agent wants, while it is at a turn.
+    pub(super) fn talk(&self) -> Option<Attention> {
+        self.lock().talk
+    }
+
+    /// Sets what its agent wants. Says whether that is new.
+    pub(super) fn set_talk(&self, wants: Option<Attention>) -> bool {
+        std::mem::replace(&mut self.lock().talk, wants) != wants
+    }
+
+    /// Has the task that holds its conversation look.
+    pub(super) fn ask(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Waits until that task is to look. For it alone.
+    pub(super) async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// Tells, to all who wait, that there is news of its conversation.
+    pub(super) fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
     }
 
     pub(super) fn set_delivered(&self) {
@@ -199,6 +232,15 @@ impl Entry {
         if !known {
             self.last_activity.store(millis(at), Ordering::Relaxed);
         }
+    }
+
+    /// The last activity, where any is known of: now, while somebody who may type is attached.
+    pub(super) fn known_activity(&self, now: Duration) -> Option<Duration> {
+        let state = self.lock();
+        if state.live.interactive > 0 {
+            return Some(now);
+        }
+        state.activity_known.then(|| self.last_activity())
     }
 
     pub(super) fn last_activity(&self) -> Duration {

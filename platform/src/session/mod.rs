@@ -12,12 +12,14 @@ mod clock;
 mod driver;
 mod ending;
 mod environment;
+mod erase;
 mod error;
 mod exec;
 mod idle;
-mod lease;
 mod live;
+mod others;
 mod output;
+mod owner;
 mod reconcile;
 mod requests;
 mod retention;
@@ -26,6 +28,8 @@ mod supervise;
 mod terminal;
 #[cfg(test)]
 mod testing;
+mod turns;
+mod work;
 
 use std::sync::Arc;
 
@@ -33,10 +37,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::clock::{Clock, ManualClock, SystemClock};
+pub use self::erase::Recordings;
 pub use self::error::SessionError;
 pub use self::live::Live;
 pub use self::settings::SessionSettings;
-pub use self::terminal::{SizePolicy, TERMINAL_PROGRAM, Terminal};
+pub use self::terminal::{TERMINAL_PROGRAM, Terminal};
+pub use self::turns::TURN_TIME;
 pub use crate::store::SessionsQuery;
 
 use self::live::{Table, Unsaid};
@@ -44,6 +50,7 @@ use crate::config::Config;
 use crate::harness::{Catalog, CatalogFaults, Host};
 use crate::link::{Keeper, Links};
 use crate::sandbox::{SandboxName, SandboxRuntime};
+use crate::secret::AgentTokens;
 use crate::store::Store;
 
 /// What the service is made from.
@@ -58,10 +65,25 @@ pub struct SessionsParts {
     pub catalog: Catalog,
     /// The machine and user, for sandboxes that are on it.
     pub host: Host,
+    /// What is recorded of them.
+    pub recordings: Arc<dyn Recordings>,
     /// How they come up and end.
     pub settings: SessionSettings,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The platform's own MCP server for what runs in a sandbox on this machine; nothing: there is none.
+    pub tools: Option<AgentTools>,
+    /// Whether no other server can be at work on the store: then what an earlier one did is free at once.
+    pub alone: bool,
+}
+
+/// The platform's own MCP server.
+#[derive(Clone, Debug)]
+pub struct AgentTools {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The tokens it speaks to the server with.
+    pub tokens: AgentTokens,
 }
 
 impl SessionsParts {
@@ -74,15 +96,19 @@ impl SessionsParts {
         store: Store,
         runtime: Arc<dyn SandboxRuntime>,
         links: Links,
+        recordings: Arc<dyn Recordings>,
     ) -> Result<SessionsParts, CatalogFaults> {
         Ok(SessionsParts {
+            alone: !store.is_shared(),
             store,
             runtime,
             links,
             catalog: Catalog::load(Some(&config.dirs.config), &config.harnesses)?,
             host: Host::of(&config.environment),
+            recordings,
             settings: SessionSettings::of(config),
             clock: Arc::new(SystemClock::default()),
+            tools: None,
         })
     }
 }
@@ -99,11 +125,14 @@ struct Inner {
     links: Links,
     catalog: Catalog,
     host: Host,
+    recordings: Arc<dyn Recordings>,
     settings: SessionSettings,
     clock: Arc<dyn Clock>,
-    /// This service's name in leases.
-    owner: String,
+    tools: Option<AgentTools>,
+    owner: owner::Owner,
     table: Table,
+    commands: exec::Commands,
+    talks: Arc<turns::Talks>,
     unsaid: Unsaid,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -115,17 +144,23 @@ impl Sessions {
     /// # Errors
     /// When the store or the runtime cannot be read.
     pub async fn start(parts: SessionsParts) -> Result<Sessions, SessionError> {
-        let SessionsParts { store, runtime, links, catalog, host, settings, clock } = parts;
+        let SessionsParts { store, runtime, links, catalog, host, recordings, settings, clock, tools, alone } =
+            parts;
+        let owner = owner::Owner::new();
         let inner = Arc::new(Inner {
             store,
             runtime,
             links,
             catalog,
             host,
+            recordings,
             settings,
             clock,
-            owner: lease::owner_name(),
+            tools,
+            owner,
             table: Table::default(),
+            commands: exec::Commands::default(),
+            talks: Arc::default(),
             unsaid: Unsaid::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -133,12 +168,19 @@ impl Sessions {
         // What lives is attended to before anybody asks for it; comparing it with the sandboxes there are may take
         // longer, since some of them may have to be removed.
         inner.runtime.list().await?;
+        inner.enter(alone).await?;
         for record in inner.store.sessions().live().await? {
             inner.attend(record.id);
+        }
+        inner.keep_running("telling that this server lives", Inner::beating);
+        if inner.store.is_shared() {
+            inner.keep_running("hearing what other servers change", Inner::hearing);
+            inner.keep_running("following what other servers change", Inner::following);
         }
         inner.keep_running("comparing sessions with sandboxes", Inner::reconciling);
         inner.keep_running("telling of live changes", Inner::telling);
         inner.keep_running("erasing old workspaces", Inner::retaining);
+        inner.keep_running("erasing old sessions", Inner::erasing);
         Ok(Sessions { inner })
     }
 
@@ -172,5 +214,9 @@ impl Sessions {
         self.inner.stopping.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        // The next server need not wait for its heartbeat to grow old.
+        if let Err(error) = self.inner.store.owners().remove(self.inner.owner.id).await {
+            tracing::warn!(%error, "this server cannot be taken off the list of those at work");
+        }
     }
 }

@@ -9,11 +9,10 @@ use tokio::sync::mpsc;
 
 use super::{Inner, SessionError};
 use crate::model::{SessionId, SessionStatus};
+pub(super) use crate::sandbox::SESSION_LABEL;
 use crate::sandbox::{SandboxEvent, SandboxName, SandboxState, SandboxStatus};
 use crate::store::{SessionRecord, StoreError};
 
-/// The label that says whose a sandbox is.
-pub(super) const SESSION_LABEL: &str = "lap.session";
 /// The label that says which agent's it is.
 pub(super) const AGENT_LABEL: &str = "lap.agent";
 /// After a runtime that cannot be watched.
@@ -36,7 +35,7 @@ enum Judgement {
 fn judge(sandbox: &SandboxStatus, session: Option<&SessionRecord>) -> Judgement {
     match session {
         Some(record) if record.sandbox.as_ref() == Some(&sandbox.name) => {
-            let ended = !record.status.is_live() && record.ending.is_none();
+            let ended = !record.status.is_live() && !record.ending;
             if ended { Judgement::Remove } else { Judgement::Keep }
         }
         _ => Judgement::Stray,
@@ -46,6 +45,7 @@ fn judge(sandbox: &SandboxStatus, session: Option<&SessionRecord>) -> Judgement 
 impl Inner {
     /// Looks at everything once. Nothing is ended or removed because a list lacks it.
     async fn reconcile(self: &Arc<Inner>, told: &mut BTreeSet<SandboxName>) -> Result<(), SessionError> {
+        self.store.keep_reserve();
         // In this order: a sandbox is stored before it exists, so each that is listed is in what is read afterwards.
         let sandboxes = self.runtime.list().await?;
         let live = self.store.sessions().live().await?;
@@ -84,7 +84,8 @@ impl Inner {
         let Some(id) = sandbox.labels.get(SESSION_LABEL).and_then(|id| id.parse::<SessionId>().ok()) else {
             return Ok(None);
         };
-        match self.store.sessions().get(id).await {
+        // Also one that was erased: it says that its sandbox may go.
+        match self.store.sessions().last_state(id).await {
             Ok(record) => Ok(Some(record)),
             Err(StoreError::NotFound(_)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(judge(&sandbox, Some(&record)), Judgement::Keep);
         record.status = SessionStatus::Dead;
         assert_eq!(judge(&sandbox, Some(&record)), Judgement::Remove);
-        record.ending = Some("stopped".to_owned());
+        record.ending = true;
         assert_eq!(judge(&sandbox, Some(&record)), Judgement::Keep, "whoever ends it removes it");
     }
 

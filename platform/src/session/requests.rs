@@ -4,26 +4,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
 
+use super::bringup::steps;
 use super::caught::caught;
 use super::ending::begin_again;
 use super::live::Live;
 use super::{SessionError, Sessions, SessionsQuery};
 use crate::model::{
-    AgentId, CreateSession, ExecRequest, ExecResult, FieldError, Page, Session, SessionId, SessionPatch,
-    SessionStatus, validate,
+    AgentId, CreateSession, Death, DeathCode, ExecRequest, ExecResult, FieldError, Page, Session, SessionId,
+    SessionPatch, SessionStatus, validate,
 };
 use crate::sandbox::Tail;
-use crate::store::{Intent, NewSession, SessionRecord, StoreError};
+use crate::store::{Intent, NewSession, OwnerId, SessionRecord, StoreError};
 
 /// Beyond the grace of its program, how long the end of a session is waited for.
 const END_PATIENCE: Duration = Duration::from_secs(60);
 /// Activity has the driver look at most this often.
 const ACTIVITY_POKE: Duration = Duration::from_secs(10);
 
-/// Why a session that a user stopped has ended.
-const STOPPED: &str = "stopped";
-const RESTARTING: &str = "restarted";
+/// The end of a session that somebody stopped.
+pub(super) fn stopped() -> Death {
+    Death::new(DeathCode::Stopped, "stopped")
+}
 
 impl Sessions {
     /// A new session of an agent. Answers at once, `creating`; the rest happens behind it. `origin` is who asks: `api`,
@@ -37,12 +41,31 @@ impl Sessions {
         request: CreateSession,
         origin: &str,
     ) -> Result<Session, SessionError> {
+        self.create_as(SessionId::new(), agent, request, origin).await
+    }
+
+    /// The same under an id of the caller's. Where there is a session of this id already, it is given as it is: a request
+    /// that was cut off after it was made is asked again.
+    ///
+    /// # Errors
+    /// As [`Sessions::create`].
+    pub async fn create_as(
+        &self,
+        id: SessionId,
+        agent: AgentId,
+        request: CreateSession,
+        origin: &str,
+    ) -> Result<Session, SessionError> {
         self.accepting()?;
+        match self.record(id).await {
+            Err(SessionError::NotFound(_)) => {}
+            made => return Ok(self.shown(&made?)),
+        }
         validate::create_session(&request).map_err(SessionError::Invalid)?;
         let row = self.inner.store.agents().get(agent).await.map_err(SessionError::of_agent(agent))?;
         validate::session_env(&row.agent.env_vars, &request.env_vars).map_err(SessionError::Invalid)?;
         let new = NewSession {
-            id: SessionId::new(),
+            id,
             agent_id: agent,
             origin: origin.to_owned(),
             unconfined: self.inner.runtime.unconfined(),
@@ -64,6 +87,16 @@ impl Sessions {
     /// `NotFound`.
     pub async fn get(&self, id: SessionId) -> Result<Session, SessionError> {
         Ok(self.shown(&self.record(id).await?))
+    }
+
+    /// One session, also where it was erased a short time ago: for whoever tells that it is gone.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn last_state(&self, id: SessionId) -> Result<Session, SessionError> {
+        let record =
+            self.inner.store.sessions().last_state(id).await.map_err(SessionError::of_session(id))?;
+        Ok(self.shown(&record))
     }
 
     /// A page of sessions.
@@ -107,7 +140,7 @@ impl Sessions {
     /// # Errors
     /// `NotFound`; `Unavailable` when the end takes longer than it may, and then it goes on behind it.
     pub async fn stop(&self, id: SessionId) -> Result<Session, SessionError> {
-        self.begin_end(id, STOPPED).await?;
+        self.begin_end(id, stopped()).await?;
         Ok(self.shown(&self.ended(id).await?))
     }
 
@@ -118,20 +151,25 @@ impl Sessions {
     /// # Errors
     /// `NotFound`.
     pub async fn delete(&self, id: SessionId) -> Result<(), SessionError> {
-        let record = self.inner.mark_deleted(id, STOPPED).await?;
-        if record.ending.is_some() {
+        let record = self.inner.mark_deleted(id, stopped(), Intent::Stop).await?;
+        if record.ending {
             self.inner.attend(id);
         }
         Ok(())
     }
 
-    /// A new sandbox for a session, with the same configuration; one that is `ready` is stopped first.
+    /// A new sandbox for a session, with the same configuration; one that is `ready` is stopped first. `key`: as for
+    /// [`Sessions::exec`]; asked again with it, it is not restarted twice.
     ///
     /// # Errors
     /// `NotFound`, `AgentNotFound`, `TooMany`; `Conflict` while it is `creating`.
-    pub async fn restart(&self, id: SessionId) -> Result<Session, SessionError> {
+    pub async fn restart(&self, id: SessionId, key: Option<Uuid>) -> Result<Session, SessionError> {
         self.accepting()?;
         let record = self.record(id).await?;
+        let key = key.map(|key| Value::String(key.to_string()));
+        if key.is_some() && record.steps.get(steps::RESTART) == key.as_ref() {
+            return Ok(self.shown(&self.restarted(id).await?));
+        }
         if record.status == SessionStatus::Creating {
             return Err(SessionError::Conflict(
                 "the session is still coming up: wait, or stop it".to_owned(),
@@ -144,22 +182,31 @@ impl Sessions {
         let now = self.inner.store.now();
         let sessions = self.inner.store.sessions();
         let again = sessions.revive(id, self.inner.settings.max_live, |record| {
+            if record.intent == Some(Intent::Erase) {
+                return Err(StoreError::NotFound(format!("session {id}")));
+            }
             if record.status == SessionStatus::Creating {
                 // Somebody else was first.
-            } else if record.status.is_live() || record.ending.is_some() {
+                return Ok::<(), StoreError>(());
+            }
+            if record.status.is_live() || record.ending {
                 // What follows its end is stored with it: this request may not live to see it.
-                record.ending.get_or_insert_with(|| RESTARTING.to_owned());
+                record.ending = true;
+                record.death.get_or_insert_with(|| Death::new(DeathCode::Restarted, "restarted"));
                 record.intent = Some(Intent::Restart);
             } else {
                 begin_again(record, &agent, unconfined, now);
             }
-            Ok::<(), StoreError>(())
+            if let Some(key) = key {
+                record.steps.insert(steps::RESTART.to_owned(), key);
+            }
+            Ok(())
         });
         let record = again.await.map_err(|error| match error {
             StoreError::Conflict(message) => SessionError::TooMany(message),
             other => SessionError::of_agent(agent_id)(other),
         })?;
-        if record.ending.is_none()
+        if !record.ending
             && let Some(entry) = self.inner.table.get(id)
         {
             entry.renew();
@@ -174,6 +221,9 @@ impl Sessions {
     /// `NotFound`; `Conflict` when it is not `ready`.
     pub async fn abort(&self, id: SessionId) -> Result<Session, SessionError> {
         let record = self.record(id).await?;
+        if self.abort_turns(id).await? {
+            return Ok(self.shown(&record));
+        }
         let (SessionStatus::Ready, Some(sandbox), Some(program)) =
             (record.status, &record.sandbox, &record.program)
         else {
@@ -187,31 +237,42 @@ impl Sessions {
     /// Ends all sessions of an agent and returns when their sandboxes are removed.
     ///
     /// # Errors
-    /// The first one's that cannot be ended; the others are ended all the same.
+    /// Where some cannot be ended: how many, and why the first. The others are ended all the same.
     pub async fn stop_all_of(&self, agent: AgentId) -> Result<(), SessionError> {
-        self.end_all(|record| record.agent_id == agent, "its agent was deleted").await
+        self.end_all(
+            |record| record.agent_id == agent,
+            Death::new(DeathCode::AgentDeleted, "its agent was deleted"),
+        )
+        .await
     }
 
     /// Ends all sessions there are: `lap down`.
     ///
     /// # Errors
-    /// The first one's that cannot be ended; the others are ended all the same.
+    /// Where some cannot be ended: how many, and why the first. The others are ended all the same.
     pub async fn stop_all(&self) -> Result<(), SessionError> {
-        self.end_all(|_| true, STOPPED).await
+        self.end_all(|_| true, stopped()).await
     }
 
-    /// Runs a command in a session's sandbox, beside its harness. It is seen through even when this is dropped.
+    /// Runs a command in a session's sandbox, beside its harness. It is seen through even when this is dropped. `key`:
+    /// the id of what a request under an idempotency key makes. Asked again with it, also of the next server, the same
+    /// command is waited for and its result given; it is not run twice.
     ///
     /// # Errors
     /// `NotFound`, `Invalid`; `Conflict` when it is not `ready`; `Sandbox` when it cannot be started.
-    pub async fn exec(&self, id: SessionId, request: ExecRequest) -> Result<ExecResult, SessionError> {
+    pub async fn exec(
+        &self,
+        id: SessionId,
+        request: ExecRequest,
+        key: Option<Uuid>,
+    ) -> Result<ExecResult, SessionError> {
         self.accepting()?;
         let inner = Arc::clone(&self.inner);
         let running = async move {
             tokio::select! {
-                // The keeper goes on with it; nobody will come for its result.
+                // One under a key goes on, and the next server takes it up; another is ended with its connection.
                 () = inner.stopping.cancelled() => Err(stopping()),
-                done = inner.exec(id, request) => done,
+                done = inner.exec(id, request, key) => done,
             }
         };
         let what = format!("a command in session {id}");
@@ -234,7 +295,7 @@ impl Sessions {
                 if tail.within.zip(age).is_some_and(|(within, age): (_, Duration)| age > within) {
                     return Ok(String::new());
                 }
-                let kept = record.steps.get(super::ending::EVIDENCE).and_then(serde_json::Value::as_str);
+                let kept = record.steps.get(super::ending::EVIDENCE).and_then(Value::as_str);
                 Ok(kept.unwrap_or_default().to_owned())
             }
             logs => Ok(logs?),
@@ -272,16 +333,23 @@ impl Sessions {
         }
     }
 
+    /// This service among those that work on the same store.
+    #[must_use]
+    pub fn owner(&self) -> OwnerId {
+        self.inner.owner.id
+    }
+
     async fn record(&self, id: SessionId) -> Result<SessionRecord, SessionError> {
         self.inner.store.sessions().get(id).await.map_err(SessionError::of_session(id))
     }
 
     /// A session as the API has it, with what only this process knows.
     fn shown(&self, record: &SessionRecord) -> Session {
-        let live = self.inner.table.get(record.id).map(|entry| entry.live()).unwrap_or_default();
+        let entry = self.inner.table.get(record.id);
+        let live = entry.as_ref().map(|entry| entry.live()).unwrap_or_default();
         let mut session = record.to_session();
         if record.status == SessionStatus::Ready {
-            session.attention = live.attention;
+            session.attention = entry.and_then(|entry| entry.talk()).unwrap_or(live.attention);
             session.viewers = live.viewers;
             session.recording = live.recording;
             if record.supports_tui {
@@ -295,9 +363,9 @@ impl Sessions {
         if self.inner.stopping.is_cancelled() { Err(stopping()) } else { Ok(()) }
     }
 
-    async fn begin_end(&self, id: SessionId, reason: &str) -> Result<(), SessionError> {
-        let record = self.inner.mark_ending(id, reason).await?;
-        if record.ending.is_some() {
+    async fn begin_end(&self, id: SessionId, death: Death) -> Result<(), SessionError> {
+        let record = self.inner.mark_ending(id, death).await?;
+        if record.ending {
             self.inner.attend(id);
         }
         Ok(())
@@ -305,12 +373,12 @@ impl Sessions {
 
     /// Waits until a session that is being ended has been: by this server or by another.
     async fn ended(&self, id: SessionId) -> Result<SessionRecord, SessionError> {
-        self.until(id, |record| !record.status.is_live() && record.ending.is_none()).await
+        self.until(id, |record| !record.status.is_live() && !record.ending).await
     }
 
     /// Waits until a session that is to be restarted is being brought up again, or will not be.
     async fn restarted(&self, id: SessionId) -> Result<SessionRecord, SessionError> {
-        self.until(id, |record| record.ending.is_none() && record.intent.is_none()).await
+        self.until(id, |record| !record.ending && record.intent.is_none()).await
     }
 
     /// A session whose terminal's program has ended: returns once it is dead for whoever asks.
@@ -322,7 +390,7 @@ impl Sessions {
     }
 
     /// Waits until a session is as wanted: it may be another server that makes it so.
-    async fn until(
+    pub(super) async fn until(
         &self,
         id: SessionId,
         wanted: impl Fn(&SessionRecord) -> bool,
@@ -353,20 +421,32 @@ impl Sessions {
     async fn end_all(
         &self,
         which: impl Fn(&SessionRecord) -> bool,
-        reason: &str,
+        death: Death,
     ) -> Result<(), SessionError> {
         let live = self.inner.store.sessions().live().await?;
         let all: Vec<SessionId> =
             live.iter().filter(|record| which(record)).map(|record| record.id).collect();
         // All are begun before the first is waited for, and one that cannot be begun keeps no other from its end.
-        let mut first = Ok(());
+        let mut failed = Vec::new();
+        let mut begun = Vec::new();
         for id in &all {
-            first = first.and(self.begin_end(*id, reason).await);
+            match self.begin_end(*id, death.clone()).await {
+                Ok(()) => begun.push(*id),
+                Err(error) => failed.push(error),
+            }
         }
-        for id in all {
-            first = first.and(self.ended(id).await.map(drop));
+        for id in begun {
+            failed.extend(self.ended(id).await.err());
         }
-        first
+        let count = failed.len();
+        match failed.into_iter().next() {
+            None => Ok(()),
+            Some(error) if all.len() == 1 => Err(error),
+            Some(error) => Err(SessionError::Unavailable(format!(
+                "{count} of {} sessions could not be ended; the first because {error}",
+                all.len()
+            ))),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! How long what a session leaves behind is kept.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +32,20 @@ impl Inner {
         }
     }
 
-    /// Erases the workspaces of sessions that ended long ago. Of one that no row tells of nothing is known: it stays.
+    /// Erases the workspaces of sessions that ended long ago, as two looks find.
     async fn erase_old_workspaces(&self, retention: Duration) -> Result<(), SessionError> {
+        let found = self.old_workspaces(retention).await?;
+        tokio::time::sleep(self.settings.second_look).await;
+        for workspace in self.old_workspaces(retention).await?.intersection(&found) {
+            tracing::info!(session = workspace, "erasing its workspace: the session ended long ago");
+            self.runtime.erase_workspace(workspace).await?;
+        }
+        Ok(())
+    }
+
+    /// The workspaces of sessions that ended long ago. Of one that no row tells of nothing is known: it stays.
+    async fn old_workspaces(&self, retention: Duration) -> Result<BTreeSet<String>, SessionError> {
+        let mut old = BTreeSet::new();
         for workspace in self.runtime.workspaces().await? {
             let Ok(id) = workspace.parse::<SessionId>() else { continue };
             let record = match self.store.sessions().get(id).await {
@@ -41,16 +54,15 @@ impl Inner {
                 Err(error) => return Err(error.into()),
             };
             if is_over(&record, self.store.now(), retention) {
-                tracing::info!(session = %id, "erasing its workspace: the session ended long ago");
-                self.runtime.erase_workspace(&workspace).await?;
+                old.insert(workspace);
             }
         }
-        Ok(())
+        Ok(old)
     }
 }
 
 fn is_over(record: &SessionRecord, now: jiff::Timestamp, retention: Duration) -> bool {
-    let ended = record.stopped_at.filter(|_| !record.status.is_live() && record.ending.is_none());
+    let ended = record.stopped_at.filter(|_| !record.status.is_live() && !record.ending);
     ended.is_some_and(|at| Duration::try_from(now.duration_since(at)).is_ok_and(|age| age >= retention))
 }
 
@@ -70,9 +82,9 @@ mod tests {
         assert!(!is_over(&record, now, day), "it lives");
         record.status = SessionStatus::Dead;
         assert!(is_over(&record, now, day));
-        record.ending = Some("stopped".to_owned());
+        record.ending = true;
         assert!(!is_over(&record, now, day), "its sandbox is still there");
-        record.ending = None;
+        record.ending = false;
         for young in [ago(23), ago(-100), None] {
             record.stopped_at = young;
             assert!(!is_over(&record, now, day), "{young:?}");

@@ -21,13 +21,21 @@ pub struct SessionSettings {
     pub container_env: EnvVars,
     /// What the server is called from outside, where it is.
     pub base_url: Option<String>,
+    /// Images by harness, over the harnesses' own.
+    pub harness_images: std::collections::BTreeMap<String, String>,
     /// The model gateway's URL.
     pub gateway_base: Option<String>,
     /// The model gateway's key.
     pub gateway_key: Option<SecretText>,
+    /// What is to be erased by its age must be found so twice, this long apart: a clock that is wrong for a while erases
+    /// nothing.
+    pub second_look: Duration,
     /// The repository of sessions whose agent names none.
     pub preinstalled_repo: Option<String>,
 }
+
+/// Long enough for a clock to be set right after a machine has started.
+const SECOND_LOOK: Duration = Duration::from_secs(600);
 
 impl SessionSettings {
     /// Those of a configuration.
@@ -40,8 +48,10 @@ impl SessionSettings {
             scrollback_bytes: config.terminals.scrollback_bytes,
             container_env: config.container_env.clone(),
             base_url: config.server.base_url.clone(),
+            harness_images: config.kubernetes.harness_images.clone(),
             gateway_base: config.gateway.api_base.clone(),
             gateway_key: config.gateway.api_key.clone(),
+            second_look: SECOND_LOOK,
             preinstalled_repo: config.preinstalled_repo.clone(),
         }
     }

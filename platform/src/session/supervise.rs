@@ -13,7 +13,7 @@ use super::live::Entry;
 use super::output::{TAIL_BYTES, Tail};
 use super::{Inner, SessionError, TERMINAL_PROGRAM};
 use crate::link::{Channel, ChannelEvent, Keeper, LinkError};
-use crate::model::SessionStatus;
+use crate::model::{Death, DeathCode, SessionStatus};
 use crate::store::SessionRecord;
 
 /// How long the last lines of output are waited for, when they are wanted as a reason.
@@ -39,14 +39,14 @@ impl Inner {
         record: SessionRecord,
     ) -> Result<Next, SessionError> {
         let Some(sandbox) = &record.sandbox else {
-            self.conclude(entry.id, SessionStatus::Dead, "its sandbox is not known").await?;
+            self.conclude(entry.id, SessionStatus::Dead, sandbox_lost("its sandbox is not known")).await?;
             return Ok(Next::Again);
         };
         // The mark may be old: it is looked at again before it counts.
         if entry.take_gone()
             && let Some(reason) = self.gone(sandbox).await?
         {
-            self.conclude(entry.id, SessionStatus::Dead, &sandbox_gone(&reason)).await?;
+            self.conclude(entry.id, SessionStatus::Dead, sandbox_gone(&reason)).await?;
             return Ok(Next::Again);
         }
         let keeper = self.links.keeper(sandbox);
@@ -54,11 +54,14 @@ impl Inner {
         let mut end = match watch_end(&keeper, program).await {
             Ok(channel) => channel,
             Err(error) if error.is_not_found() => {
-                self.conclude(entry.id, SessionStatus::Dead, "its terminal is gone from its sandbox").await?;
+                let death = sandbox_lost("its terminal is gone from its sandbox");
+                self.conclude(entry.id, SessionStatus::Dead, death).await?;
                 return Ok(Next::Again);
             }
             Err(error) => return self.unreachable(entry, &record, error.into()).await,
         };
+        self.take_up_commands(&record);
+        self.take_up_turns(entry.id);
         let mut idle = Idle::of(&record, entry, self.clock.now(), self.store.now());
         loop {
             let event = tokio::select! {
@@ -77,7 +80,8 @@ impl Inner {
                         .get(entry.id)
                         .await
                         .map_err(SessionError::of_session(entry.id))?;
-                    if entry.gone().is_some() || now.status != SessionStatus::Ready || now.ending.is_some() {
+                    self.take_up_turns(entry.id);
+                    if entry.gone().is_some() || now.status != SessionStatus::Ready || now.ending {
                         return Ok(Next::Again);
                     }
                 }
@@ -99,7 +103,7 @@ impl Inner {
     ) -> Result<Next, SessionError> {
         let Some(sandbox) = &record.sandbox else { return Ok(Next::Again) };
         let Some(reason) = self.gone(sandbox).await? else { return Err(error) };
-        self.conclude(entry.id, SessionStatus::Dead, &sandbox_gone(&reason)).await?;
+        self.conclude(entry.id, SessionStatus::Dead, sandbox_gone(&reason)).await?;
         Ok(Next::Again)
     }
 
@@ -118,13 +122,23 @@ impl Inner {
         {
             reason = format!("{reason}. It last printed:\n{}", lines.join("\n"));
         }
-        self.conclude(entry.id, SessionStatus::Dead, &reason).await?;
+        let code = if status.signal.is_some() { DeathCode::Killed } else { DeathCode::Exited };
+        self.conclude(
+            entry.id,
+            SessionStatus::Dead,
+            Death { code, reason, exit_code: Some(status.shell_code()) },
+        )
+        .await?;
         Ok(Next::Again)
     }
 }
 
-fn sandbox_gone(reason: &str) -> String {
-    format!("its sandbox is gone: {reason}")
+fn sandbox_lost(reason: &str) -> Death {
+    Death::new(DeathCode::SandboxLost, reason)
+}
+
+fn sandbox_gone(reason: &str) -> Death {
+    sandbox_lost(&format!("its sandbox is gone: {reason}"))
 }
 
 /// How a program ended, for people.

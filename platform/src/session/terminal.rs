@@ -19,24 +19,6 @@ pub struct Terminal {
     pub sandbox: SandboxName,
     /// The program's id at that keeper.
     pub program: String,
-    /// The session's title or the beginning of what it was asked, for presence and recordings.
-    pub title: String,
-    /// Who decides its size.
-    pub size_policy: SizePolicy,
-}
-
-/// Who decides a terminal's size, among the viewers that are being looked at and may type.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum SizePolicy {
-    /// Whoever typed, resized or came last.
-    #[default]
-    Latest,
-    /// Whoever was first, until it leaves.
-    Owner,
-    /// The smallest of all, so that everybody sees everything.
-    Smallest,
-    /// It stays what it is.
-    Fixed,
 }
 
 impl Sessions {
@@ -48,7 +30,9 @@ impl Sessions {
         let record = self.inner.store.sessions().get(id).await.map_err(SessionError::of_session(id));
         let record = record.map_err(|error| match error {
             SessionError::NotFound(_) => WireError::new(ErrorCode::NotFound, error.to_string()),
-            SessionError::Unavailable(message) => WireError::new(ErrorCode::Overloaded, message).retryable(),
+            SessionError::Unavailable(message) | SessionError::Full(message) => {
+                WireError::new(ErrorCode::Overloaded, message).retryable()
+            }
             other => {
                 tracing::error!(session = %id, error = %other, "a terminal cannot be looked up");
                 WireError::new(
@@ -69,7 +53,7 @@ impl Sessions {
 
 fn terminal(record: &SessionRecord) -> Result<Terminal, WireError> {
     let not_ready = |message: String| WireError::new(ErrorCode::NotReady, message);
-    let reason = record.failure_reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let reason = record.death.as_ref().map(|death| format!(": {}", death.reason)).unwrap_or_default();
     match record.status {
         SessionStatus::Creating => {
             let detail =
@@ -81,13 +65,9 @@ fn terminal(record: &SessionRecord) -> Result<Terminal, WireError> {
         SessionStatus::Failed => Err(not_ready(format!("the session did not come up{reason}"))
             .with_hint("Mend the cause, then restart it.")),
         SessionStatus::Ready => match (&record.sandbox, &record.program) {
-            (Some(sandbox), Some(program)) => Ok(Terminal {
-                session: record.id,
-                sandbox: sandbox.clone(),
-                program: program.clone(),
-                title: record.to_session().title_preview,
-                size_policy: SizePolicy::default(),
-            }),
+            (Some(sandbox), Some(program)) => {
+                Ok(Terminal { session: record.id, sandbox: sandbox.clone(), program: program.clone() })
+            }
             _ => Err(not_ready("the session's harness has no terminal".to_owned())),
         },
     }
@@ -96,6 +76,7 @@ fn terminal(record: &SessionRecord) -> Result<Terminal, WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Death, DeathCode};
     use crate::session::testing::record;
 
     #[test]
@@ -104,7 +85,7 @@ mod tests {
         let coming = terminal(&record).unwrap_err();
         assert_eq!((coming.code, coming.retryable), (ErrorCode::NotReady, true));
         record.status = SessionStatus::Dead;
-        record.failure_reason = Some("exited with status 3".to_owned());
+        record.death = Some(Death::new(DeathCode::Exited, "exited with status 3"));
         let dead = terminal(&record).unwrap_err();
         assert_eq!(dead.message, "the session has ended: exited with status 3");
         assert!(!dead.retryable);

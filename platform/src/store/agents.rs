@@ -1,5 +1,7 @@
 //! Agents in the database.
 
+use std::collections::BTreeMap;
+
 use super::error::SqlFault;
 use super::sql::{Arg, Row, Sql, Tx, json};
 use super::{ResourceRef, Store, StoreError, Write};
@@ -25,12 +27,13 @@ pub(super) const SELECT: &str = "SELECT agents.*, EXISTS (SELECT 1 FROM sessions
                                  AND sessions.status IN ('creating', 'ready')) AS has_active_session FROM agents";
 
 /// The columns that can change, in the order of [`mutable`].
-const MUTABLE: [&str; 19] = [
+const MUTABLE: [&str; 20] = [
     "name = ",
     ", model = ",
     ", prompt = ",
     ", harness_image = ",
     ", branch = ",
+    ", repo_url = ",
     ", requirements = ",
     ", mcp_servers = ",
     ", env_vars = ",
@@ -51,14 +54,14 @@ impl Agents<'_> {
     /// A new agent. Its times and generation are set here.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] where a live agent has that name.
+    /// [`StoreError::Conflict`] where a live agent has that name; [`StoreError::NotFound`] for a skill.
     pub async fn create(&self, agent: Agent) -> Result<AgentRow, StoreError> {
         let mut write = self.store.begin().await?;
         let agent = Agent { created_at: write.now, updated_at: write.now, config_generation: 1, ..agent };
         let insert = Sql::new(
-            "INSERT INTO agents (name, model, prompt, harness_image, branch, requirements, mcp_servers, env_vars, \
+            "INSERT INTO agents (name, model, prompt, harness_image, branch, repo_url, requirements, mcp_servers, env_vars, \
              env_var_hosts, allow_out, deny_out, skill_ids, preload_memory_limit, resources, idle_timeout_seconds, \
-             max_sessions, config_generation, search_text, updated_at, id, harness_id, repo_url, supports_tui, \
+             max_sessions, config_generation, search_text, updated_at, id, harness_id, supports_tui, \
              created_at) VALUES (",
         )
         .bind_all(mutable(self.store, &agent)?)
@@ -66,12 +69,12 @@ impl Agents<'_> {
         .bind_all([
             agent.id.to_string().into(),
             agent.harness_id.as_str().into(),
-            agent.repo_url.clone().into(),
             agent.supports_tui.into(),
             agent.created_at.into(),
         ])
         .push(")");
         write.tx.run(insert).await.map_err(|fault| name_taken(fault, &agent.name))?;
+        write.attach_skills(agent.id, &agent.attached_skill_ids).await?;
         write.change(ChangeKind::Created, ResourceRef::Agent(agent.id)).await?;
         write.commit().await?;
         Ok(AgentRow { agent, session_count: 0, has_active_session: false })
@@ -111,7 +114,8 @@ impl Agents<'_> {
     /// is told. The generation rises where the change alters a sandbox.
     ///
     /// # Errors
-    /// What `change` answers; [`StoreError::NotFound`]; [`StoreError::Conflict`] where the new name is taken.
+    /// What `change` answers; [`StoreError::NotFound`], also for a skill; [`StoreError::Conflict`] where the new name is
+    /// taken.
     pub async fn update<E: From<StoreError>>(
         &self,
         id: AgentId,
@@ -125,7 +129,6 @@ impl Agents<'_> {
         let agent = Agent {
             id,
             harness_id: before.agent.harness_id.clone(),
-            repo_url: before.agent.repo_url.clone(),
             supports_tui: before.agent.supports_tui,
             created_at: before.agent.created_at,
             updated_at: before.agent.updated_at,
@@ -142,6 +145,9 @@ impl Agents<'_> {
             ..agent
         };
         self.write(&mut write, &agent).await?;
+        if agent.attached_skill_ids != before.agent.attached_skill_ids {
+            write.attach_skills(id, &agent.attached_skill_ids).await?;
+        }
         write.commit().await?;
         Ok(AgentRow { agent, ..before })
     }
@@ -158,7 +164,8 @@ impl Agents<'_> {
         Ok(())
     }
 
-    /// Deletes an agent: its name is free, no session of it can begin, and its live ones are marked as ending.
+    /// Deletes an agent: its name is free, no session of it can begin, and its live ones are marked as ending. Its secrets
+    /// and those its sessions were asked for with are gone.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is none, or it was deleted before.
@@ -166,14 +173,25 @@ impl Agents<'_> {
         let mut write = self.store.begin().await?;
         let lock = write.tx.for_update();
         let agent = live(self.store, &mut write.tx, id, lock).await?;
-        let gone = Sql::new("UPDATE agents SET deleted_at = ").bind(write.now);
+        let bare = Agent { env_vars: BTreeMap::new(), mcp_servers: Vec::new(), ..agent.agent.clone() };
+        let gone = Sql::new("UPDATE agents SET env_vars = ")
+            .bind(self.store.seal(&context(id, "env_vars"), &bare.env_vars)?)
+            .push(", mcp_servers = ")
+            .bind(self.store.seal(&context(id, "mcp_servers"), &bare.mcp_servers)?)
+            .push(", deleted_at = ")
+            .bind(write.now);
         write.tx.run(gone.push(" WHERE id = ").bind(id.to_string())).await?;
+        let requests = Sql::new("UPDATE sessions SET request = ").bind(Vec::new()).push(" WHERE agent_id = ");
+        write.tx.run(requests.bind(id.to_string())).await?;
         let ending = Sql::new(
-            "UPDATE sessions SET intent = 'stop', ending = COALESCE(ending, 'its agent was deleted') WHERE status IN ('creating', \
+            "UPDATE sessions SET intent = 'stop', ending = TRUE, death = COALESCE(death, 'agent_deleted'), \
+             failure_reason = COALESCE(failure_reason, 'its agent was deleted') WHERE status IN ('creating', \
              'ready') AND agent_id = ",
         );
         let ending = write.tx.rows(ending.bind(id.to_string()).push(" RETURNING id")).await?;
         let ending = ending.iter().map(|row| row.word("id")).collect::<Result<Vec<SessionId>, _>>()?;
+        write.forget_memories(id).await?;
+        write.attach_skills(id, &[]).await?;
         write.change(ChangeKind::Deleted, ResourceRef::Agent(id)).await?;
         write.commit().await?;
         Ok(DeletedAgent { agent, ending })
@@ -220,7 +238,9 @@ fn mutable(store: &Store, agent: &Agent) -> Result<[Arg; MUTABLE.len()], StoreEr
         agent.model.as_str().into(),
         agent.prompt.clone().into(),
         agent.harness_image.clone().into(),
-        agent.branch.as_str().into(),
+        // The column is older than agents without one.
+        agent.branch.as_deref().unwrap_or_default().into(),
+        agent.repo_url.clone().into(),
         agent.requirements.clone().into(),
         store.seal(&context(agent.id, "mcp_servers"), &agent.mcp_servers)?.into(),
         store.seal(&context(agent.id, "env_vars"), &agent.env_vars)?.into(),
@@ -249,7 +269,7 @@ pub(super) fn agent_row(store: &Store, row: &Row) -> Result<AgentRow, StoreError
         harness_id: row.text("harness_id")?,
         harness_image: row.maybe_text("harness_image")?,
         repo_url: row.maybe_text("repo_url")?,
-        branch: row.text("branch")?,
+        branch: Some(row.text("branch")?).filter(|branch| !branch.is_empty()),
         requirements: row.maybe_text("requirements")?,
         mcp_servers: store.unseal(&context(id, "mcp_servers"), &row.bytes("mcp_servers")?)?,
         env_vars: store.unseal(&context(id, "env_vars"), &row.bytes("env_vars")?)?,

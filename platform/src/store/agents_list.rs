@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use super::agents::{Agents, SELECT, agent_row};
-use super::cursor::{Cursor, Key, List, beyond, containing, page_limit};
+use super::cursor::{Cursor, Key, List, beyond, containing, page_limit, search_text};
 use super::sql::Sql;
 use crate::model::{AgentRow, AgentsSort, Order, Page};
 
@@ -86,7 +86,8 @@ fn list(query: &AgentsQuery) -> List {
 fn column(sort: AgentsSort) -> &'static str {
     match sort {
         AgentsSort::CreatedAt => "agents.created_at",
-        AgentsSort::Name => "agents.name",
+        // Begins with the name in lower case; the id comes next.
+        AgentsSort::Name => "agents.search_text",
         AgentsSort::HarnessId => "agents.harness_id",
         AgentsSort::Sessions => "agents.session_count",
     }
@@ -96,8 +97,8 @@ fn ordering(sort: AgentsSort, order: Order) -> &'static str {
     match (sort, order) {
         (AgentsSort::CreatedAt, Order::Asc) => " ORDER BY agents.created_at, agents.id",
         (AgentsSort::CreatedAt, Order::Desc) => " ORDER BY agents.created_at DESC, agents.id DESC",
-        (AgentsSort::Name, Order::Asc) => " ORDER BY agents.name, agents.id",
-        (AgentsSort::Name, Order::Desc) => " ORDER BY agents.name DESC, agents.id DESC",
+        (AgentsSort::Name, Order::Asc) => " ORDER BY agents.search_text, agents.id",
+        (AgentsSort::Name, Order::Desc) => " ORDER BY agents.search_text DESC, agents.id DESC",
         (AgentsSort::HarnessId, Order::Asc) => " ORDER BY agents.harness_id, agents.id",
         (AgentsSort::HarnessId, Order::Desc) => " ORDER BY agents.harness_id DESC, agents.id DESC",
         (AgentsSort::Sessions, Order::Asc) => " ORDER BY agents.session_count, agents.id",
@@ -109,7 +110,7 @@ fn after(last: &AgentRow, query: &AgentsQuery) -> Cursor {
     let agent = &last.agent;
     let key = match query.sort {
         AgentsSort::CreatedAt => Key::Whole(agent.created_at.as_microsecond()),
-        AgentsSort::Name => Key::Text(agent.name.clone()),
+        AgentsSort::Name => Key::Text(search_text(&[&agent.name, &agent.id.to_string(), &agent.harness_id])),
         AgentsSort::HarnessId => Key::Text(agent.harness_id.clone()),
         AgentsSort::Sessions => Key::Whole(i64::try_from(last.session_count).unwrap_or(i64::MAX)),
     };

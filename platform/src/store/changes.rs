@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use super::sql::{Sql, from_word, to_word};
 use super::{Store, StoreError, Write};
-use crate::model::{AgentId, ChangeKind, SessionId};
+use crate::model::{AgentId, ChangeKind, MemoryId, SessionId};
 
 /// Changes that are kept: an hour of a busy server, a few hundred kilobytes. Who was away longer reads the lists again.
 pub(super) const KEPT: u64 = 10_000;
@@ -40,6 +40,8 @@ pub enum ResourceRef {
     Agent(AgentId),
     /// A session.
     Session(SessionId),
+    /// A memory.
+    Memory(MemoryId),
 }
 
 /// What came after a place in the feed.
@@ -84,6 +86,7 @@ impl Changes<'_> {
                 resource: match resource.as_str() {
                     "agent" => ResourceRef::Agent(from_word(&resource_id)?),
                     "session" => ResourceRef::Session(from_word(&resource_id)?),
+                    "memory" => ResourceRef::Memory(from_word(&resource_id)?),
                     other => return Err(StoreError::Internal(format!("a change of {other}"))),
                 },
             })
@@ -134,6 +137,7 @@ impl Write<'_> {
         let (resource, resource_id) = match resource {
             ResourceRef::Agent(id) => ("agent", id.to_string()),
             ResourceRef::Session(id) => ("session", id.to_string()),
+            ResourceRef::Memory(id) => ("memory", id.to_string()),
         };
         let insert =
             Sql::new("INSERT INTO changes (id, at, kind, resource, resource_id) VALUES (").bind_all([

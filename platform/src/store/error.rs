@@ -12,7 +12,10 @@ pub enum StoreError {
     /// What was asked for makes no sense. The user's.
     #[error("{0}")]
     Invalid(String),
-    /// Not now: the disk is full, read-only, the database locked or away. Says what to do; safe to show.
+    /// Not now: the disk is full. Says what to do; safe to show.
+    #[error("{0}")]
+    Full(String),
+    /// Not now: the disk is read-only, the database locked or away. Says what to do; safe to show.
     #[error("{0}")]
     Unavailable(String),
     /// The operator's: for the log, never for an answer.
@@ -45,27 +48,37 @@ impl From<SqlFault> for StoreError {
     }
 }
 
-/// Says what a database's error means and what to do about it. `place` is the file or the server.
+/// Says what a database's error means and what to do about it. `place` names the database in a sentence.
 pub(super) fn explain(error: &sqlx::Error, place: &str) -> SqlFault {
     let unavailable = |what: String| SqlFault::Other(StoreError::Unavailable(what));
+    let full = |what: String| SqlFault::Other(StoreError::Full(what));
     match error {
         sqlx::Error::Database(inner) if inner.is_unique_violation() => SqlFault::Unique,
         sqlx::Error::Database(inner) => {
             let code = inner.code().unwrap_or_default();
             match known(&code, place) {
+                Some(sentence) if is_full(&code) => full(sentence),
                 Some(sentence) => unavailable(sentence),
                 None => SqlFault::Other(StoreError::Internal(format!("{place}: {inner} (code {code})"))),
             }
         }
-        sqlx::Error::PoolTimedOut => unavailable(format!(
-            "the database {place} is busy: try again, and if it stays so, look for what holds it"
-        )),
-        sqlx::Error::Io(cause) => unavailable(format!("the database {place} cannot be reached: {cause}")),
+        sqlx::Error::PoolTimedOut => {
+            unavailable(format!("{place} is busy: try again, and if it stays so, look for what holds it"))
+        }
+        sqlx::Error::Io(cause) => unavailable(format!("{place} cannot be reached: {cause}")),
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
             unavailable("the server is stopping: try again in a moment".to_owned())
         }
         other => SqlFault::Other(StoreError::Internal(format!("{place}: {other}"))),
     }
+}
+
+/// Whether that is a full disk. 4874: the index of SQLite's log, in shared memory on that disk, could not grow
+/// (`SQLITE_IOERR_SHMSIZE`).
+fn is_full(code: &str) -> bool {
+    code == "53100"
+        || code == "4874"
+        || code.parse().is_ok_and(|number: u32| number & 0xff == 13 && number < 10_000)
 }
 
 /// The conditions a person can do something about. SQLite's codes are numbers (their low byte is the condition, see
@@ -74,32 +87,27 @@ fn known(code: &str, place: &str) -> Option<String> {
     if let Ok(number) = code.parse::<u32>()
         && code.len() != 5
     {
-        let full = || Some(format!("the disk under {place} is full: free some space, then try again"));
         return match number & 0xff {
-            // The index of its log, in shared memory on that disk, could not grow (SQLITE_IOERR_SHMSIZE).
-            10 if number == 4874 => full(),
-            5 | 6 => Some(format!(
-                "the database {place} is locked by another program: end that one, then try again"
-            )),
-            8 => {
-                Some(format!("the database {place} is read-only: make it and its directory writable for lap"))
+            _ if is_full(code) => {
+                Some(format!("the disk under {place} is full: free some space, then try again"))
             }
+            5 | 6 => Some(format!("{place} is locked by another program: end that one, then try again")),
+            8 => Some(format!("{place} is read-only: make it and its directory writable for lap")),
             10 => Some(format!("the disk under {place} gives errors: check it, and the space left on it")),
-            11 | 26 => Some(format!("{place} is damaged or no database of lap's: restore it from a backup")),
-            13 => full(),
-            14 => Some(format!("cannot open {place}: its directory must exist and be writable for lap")),
+            11 | 26 => Some(format!("{place} is damaged, or not one of lap's: restore it from a backup")),
+            14 => Some(format!("{place} cannot be opened: its directory must exist and be writable for lap")),
             _ => None,
         };
     }
     match code {
-        "53100" => Some(format!("the disk of the database {place} is full: free some space, then try again")),
-        "25006" => Some(format!("the database {place} is read-only: connect to its primary")),
-        "53300" => Some(format!("the database {place} has no connection left: raise its max_connections")),
+        "53100" => Some(format!("the disk of {place} is full: free some space, then try again")),
+        "25006" => Some(format!("{place} is read-only: connect to its primary")),
+        "53300" => Some(format!("{place} has no connection left: raise its max_connections")),
         "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" => {
-            Some(format!("the database {place} was busy or restarting: try again"))
+            Some(format!("{place} was busy or restarting: try again"))
         }
-        "28000" | "28P01" => Some(format!("the database {place} refuses the login: check DATABASE_URL")),
-        "3D000" => Some(format!("there is no database {place}: create it, or correct DATABASE_URL")),
+        "28000" | "28P01" => Some(format!("{place} refuses the login: check DATABASE_URL")),
+        "3D000" => Some(format!("{place} is not there: create it, or correct DATABASE_URL")),
         _ => None,
     }
 }

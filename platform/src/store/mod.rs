@@ -5,15 +5,27 @@
 
 mod agents;
 mod agents_list;
+mod backup;
 mod changes;
 mod cursor;
 mod error;
+mod execs;
 mod idempotency;
+mod memories;
+mod memories_list;
 mod open;
+mod others;
+mod owners;
 mod record;
+mod reserve;
 mod sessions;
+mod sessions_erase;
 mod sessions_list;
+mod skills;
+mod skills_list;
 mod sql;
+mod turns;
+mod turns_read;
 
 #[cfg(test)]
 mod tests;
@@ -29,16 +41,29 @@ pub use agents::{Agents, DeletedAgent};
 pub use agents_list::AgentsQuery;
 pub use changes::{After, ChangeEntry, Changes, ResourceRef};
 pub use error::StoreError;
+pub use execs::{ExecStand, Execs, NewExec};
 pub use idempotency::{Idempotency, IdempotencyOutcome, StoredAnswer};
-pub use record::{Intent, Lease, NewSession, SessionRecord};
+pub use memories::Memories;
+pub use memories_list::MemoriesQuery;
+pub use owners::{OwnerId, Owners};
+pub use record::{Intent, NewSession, SessionRecord};
 pub use sessions::Sessions;
 pub use sessions_list::SessionsQuery;
+pub use skills::{NewSkill, Skills};
+pub use skills_list::SkillsQuery;
+pub use turns::{CANCELLED, Conversation, NewTurn, Stage, Step, Turn, Turns};
+pub use turns_read::{Answered, News};
 
 use crate::secret::SecretBox;
+use open::Opened;
+use reserve::Reserve;
 use sql::{Pools, Sql, Tx};
 
 /// Tells the time; tests move it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the database is called in messages once it is in service.
+const IN_SERVICE: &str = "the server's database";
 
 /// The store. A clone is another handle to the same.
 #[derive(Clone)]
@@ -48,12 +73,14 @@ pub struct Store {
 
 struct Inner {
     pools: Pools,
-    /// The database's file or server, for messages.
+    /// What the database is called in messages.
     place: Arc<str>,
     secrets: SecretBox,
     clock: Clock,
     /// The newest change's id, as far as this process knows.
     latest: watch::Sender<u64>,
+    /// Of a database that is a file.
+    reserve: Option<Reserve>,
 }
 
 impl Store {
@@ -72,14 +99,33 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_with_clock(url: &str, secrets: SecretBox, clock: Clock) -> Result<Store, StoreError> {
-        let (pools, place) = open::open(url).await?;
+        let opened = match open::open(url).await {
+            // A server that is killed on a full disk must be able to start: else nothing could be ended.
+            Err(StoreError::Full(_))
+                if open::file_of(url).is_some_and(|file| Reserve::beside(&file).release()) =>
+            {
+                tracing::warn!("the disk is full: the space kept for ending sessions is given up");
+                open::open(url).await
+            }
+            opened => opened,
+        };
+        let Opened { pools, place, file } = opened?;
         let (latest, _) = watch::channel(0);
-        let store = Store { inner: Arc::new(Inner { pools, place, secrets, clock, latest }) };
+        let reserve = file.as_deref().map(Reserve::beside);
+        let mut store = Store { inner: Arc::new(Inner { pools, place, secrets, clock, latest, reserve }) };
         store.check_key().await?;
         // A disk that has become read-only is said now, not with the first session.
-        store.check().await?;
+        match store.check().await {
+            Err(StoreError::Full(_)) if store.release_reserve() => store.check().await?,
+            checked => checked?,
+        }
+        store.keep_reserve();
         let latest = store.changes().latest().await?;
         store.inner.latest.send_replace(latest);
+        // Whoever starts a server is told where its database is; whoever sends it requests is not.
+        if let Some(inner) = Arc::get_mut(&mut store.inner) {
+            inner.place = IN_SERVICE.into();
+        }
         Ok(store)
     }
 
@@ -95,6 +141,24 @@ impl Store {
         Sessions { store: self }
     }
 
+    /// Memories.
+    #[must_use]
+    pub fn memories(&self) -> Memories<'_> {
+        Memories { store: self }
+    }
+
+    /// Skills.
+    #[must_use]
+    pub fn skills(&self) -> Skills<'_> {
+        Skills { store: self }
+    }
+
+    /// Conversations.
+    #[must_use]
+    pub fn turns(&self) -> Turns<'_> {
+        Turns { store: self }
+    }
+
     /// The feed of changes.
     #[must_use]
     pub fn changes(&self) -> Changes<'_> {
@@ -105,6 +169,36 @@ impl Store {
     #[must_use]
     pub fn idempotency(&self) -> Idempotency<'_> {
         Idempotency { store: self }
+    }
+
+    /// Commands in sessions' sandboxes.
+    #[must_use]
+    pub fn execs(&self) -> Execs<'_> {
+        Execs { store: self }
+    }
+
+    /// The servers at work on it.
+    #[must_use]
+    pub fn owners(&self) -> Owners<'_> {
+        Owners { store: self }
+    }
+
+    /// Keeps space on the disk for ends, where the database is a file and there is room for it.
+    pub(crate) fn keep_reserve(&self) {
+        if let Some(Err(error)) = self.inner.reserve.as_ref().map(Reserve::keep) {
+            tracing::debug!(%error, "no space is kept on the disk for ending sessions");
+        }
+    }
+
+    /// Gives the space up that is kept for ends. Says whether there was any.
+    pub(crate) fn release_reserve(&self) -> bool {
+        self.inner.reserve.as_ref().is_some_and(Reserve::release)
+    }
+
+    /// Whether several servers may be at work on it at once: on PostgreSQL they may.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.inner.pools.is_shared()
     }
 
     /// Whether the database answers and can be written to.
@@ -146,10 +240,7 @@ impl Store {
             Some(row) => {
                 let opened = self.inner.secrets.open(CONTEXT, &row.bytes("value")?);
                 opened.map_err(|error| {
-                    StoreError::Unavailable(format!(
-                        "the database {} cannot be read: {error}",
-                        self.inner.place
-                    ))
+                    StoreError::Unavailable(format!("{} cannot be read: {error}", self.inner.place))
                 })?;
                 Ok(())
             }
@@ -188,15 +279,14 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    async fn commit(self) -> Result<(), StoreError> {
+    async fn commit(mut self) -> Result<(), StoreError> {
+        if let Some(latest) = self.latest {
+            self.tell_others(latest).await?;
+        }
         self.tx.commit().await?;
         if let Some(latest) = self.latest {
             // Two writers may come here in either order; the feed only goes forward.
-            self.store.inner.latest.send_if_modified(|known| {
-                let newer = latest > *known;
-                *known = latest.max(*known);
-                newer
-            });
+            self.store.newer(latest);
         }
         Ok(())
     }

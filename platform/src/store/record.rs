@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::StoreError;
 use super::sql::{Arg, Row, from_word, json, to_word};
-use crate::model::{AgentId, Attention, CreateSession, Phase, Session, SessionId, SessionStatus};
+use super::{OwnerId, StoreError};
+use crate::model::{
+    AgentId, Attention, CreateSession, Death, Phase, Session, SessionId, SessionStatus, Unsaved,
+};
 use crate::sandbox::SandboxName;
 
 /// The durable part of a session: all a server needs to go on with it, and no more.
@@ -30,10 +32,10 @@ pub struct SessionRecord {
     pub phase_detail: Option<String>,
     /// When that step began.
     pub phase_started_at: Option<Timestamp>,
-    /// Why it failed or died.
-    pub failure_reason: Option<String>,
-    /// Why it is being ended; stays until it has ended, so that a server that finds it goes on ending it.
-    pub ending: Option<String>,
+    /// Why it has ended, or is being ended.
+    pub death: Option<Death>,
+    /// Whether its end is under way: stays until its sandbox is gone, so that a server that finds it goes on ending it.
+    pub ending: bool,
     /// What somebody asked to be done with it, until it has been.
     pub intent: Option<Intent>,
     /// Its sandbox.
@@ -54,6 +56,8 @@ pub struct SessionRecord {
     pub origin: String,
     /// Milliseconds without activity after which it ends.
     pub idle_timeout_ms: u64,
+    /// What of its work was nowhere else when it was last counted.
+    pub unsaved: Option<Unsaved>,
     /// Milliseconds spent in each phase that is over.
     pub timings: BTreeMap<Phase, u64>,
     /// Results of bring-up steps, by step: written before the next begins, so that none is done twice.
@@ -61,7 +65,7 @@ pub struct SessionRecord {
     /// The agent's generation it was made with.
     pub config_generation: u64,
     /// Which server is at work on it.
-    pub lease: Option<Lease>,
+    pub owner: Option<OwnerId>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// The last sign of activity.
@@ -80,15 +84,8 @@ pub enum Intent {
     Stop,
     /// The same, and then it is brought up again.
     Restart,
-}
-
-/// One server's right to work on a session.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Lease {
-    /// Which server: a name that no other process has.
-    pub owner: String,
-    /// Until when, unless renewed.
-    pub expires_at: Timestamp,
+    /// The same, and then nothing of it is left.
+    Erase,
 }
 
 /// A session to be made. What it takes from its agent is read with the agent, in the same transaction.
@@ -111,13 +108,15 @@ pub struct NewSession {
 }
 
 /// The columns that can change, in the order of [`SessionRecord::mutable`].
-pub(super) const MUTABLE: [&str; 25] = [
+pub(super) const MUTABLE: [&str; 28] = [
     "title = ",
     ", status = ",
     ", phase = ",
     ", phase_detail = ",
     ", phase_started_at = ",
+    ", death = ",
     ", failure_reason = ",
+    ", exit_code = ",
     ", ending = ",
     ", intent = ",
     ", sandbox = ",
@@ -128,11 +127,12 @@ pub(super) const MUTABLE: [&str; 25] = [
     ", supports_tui = ",
     ", response = ",
     ", idle_timeout_ms = ",
+    ", unsaved_files = ",
+    ", unsaved_commits = ",
     ", timings = ",
     ", steps = ",
     ", config_generation = ",
-    ", lease_owner = ",
-    ", lease_expires_at = ",
+    ", owner = ",
     ", last_seen_at = ",
     ", ready_at = ",
     ", stopped_at = ",
@@ -144,6 +144,8 @@ impl SessionRecord {
     /// terminal's token) is blank.
     #[must_use]
     pub fn to_session(&self) -> Session {
+        // Of one that is still being ended it is not told.
+        let told = self.death.as_ref().filter(|_| !self.status.is_live());
         Session {
             id: self.id,
             agent_id: self.agent_id,
@@ -151,7 +153,9 @@ impl SessionRecord {
             status: self.status,
             phase: self.phase,
             phase_detail: self.phase_detail.clone(),
-            failure_reason: self.failure_reason.clone(),
+            failure_reason: told.map(|death| death.reason.clone()),
+            death: told.map(|death| death.code),
+            exit_code: told.and_then(|death| death.exit_code),
             sandbox_url: self.sandbox_url.clone(),
             task_arn: self.sandbox.as_ref().map(|name| name.0.clone()),
             unconfined: self.unconfined,
@@ -166,6 +170,7 @@ impl SessionRecord {
             attention: Attention::None,
             viewers: 0,
             recording: false,
+            unsaved: self.unsaved,
             timings: self.timings.clone(),
             config_generation: self.config_generation,
             created_at: self.created_at,
@@ -182,8 +187,10 @@ impl SessionRecord {
             to_word(self.phase)?.into(),
             self.phase_detail.clone().into(),
             self.phase_started_at.into(),
-            self.failure_reason.clone().into(),
-            self.ending.clone().into(),
+            self.death.as_ref().map(|death| death.code.as_str().to_owned()).into(),
+            self.death.as_ref().map(|death| death.reason.clone()).into(),
+            self.death.as_ref().and_then(|death| death.exit_code).map(i64::from).into(),
+            self.ending.into(),
             self.intent.map(to_word).transpose()?.into(),
             self.sandbox.as_ref().map(|name| name.0.clone()).into(),
             self.sandbox_url.clone().into(),
@@ -193,11 +200,12 @@ impl SessionRecord {
             self.supports_tui.into(),
             self.response.clone().into(),
             self.idle_timeout_ms.into(),
+            self.unsaved.map(|unsaved| count(unsaved.files)).into(),
+            self.unsaved.map(|unsaved| count(unsaved.commits)).into(),
             json(&self.timings)?.into(),
             json(&self.steps)?.into(),
             self.config_generation.into(),
-            self.lease.as_ref().map(|lease| lease.owner.clone()).into(),
-            self.lease.as_ref().map(|lease| lease.expires_at).into(),
+            self.owner.map(|owner| owner.to_string()).into(),
             self.last_seen_at.into(),
             self.ready_at.into(),
             self.stopped_at.into(),
@@ -211,11 +219,20 @@ impl SessionRecord {
     }
 
     pub(super) fn read(row: &Row) -> Result<SessionRecord, StoreError> {
-        let lease = match (row.maybe_text("lease_owner")?, row.maybe_time("lease_expires_at")?) {
-            (Some(owner), Some(expires_at)) => Some(Lease { owner, expires_at }),
-            _ => None,
+        let death = match row.maybe_text("death")? {
+            Some(code) => Some(Death {
+                code: from_word(&code)?,
+                reason: row.maybe_text("failure_reason")?.unwrap_or_default(),
+                exit_code: row.maybe_whole("exit_code")?.and_then(|code| i32::try_from(code).ok()),
+            }),
+            None => None,
         };
+        let number = |column| -> Result<Option<u64>, StoreError> {
+            Ok(row.maybe_whole(column)?.and_then(|number| u64::try_from(number).ok()))
+        };
+        let unsaved = number("unsaved_files")?.zip(number("unsaved_commits")?);
         Ok(SessionRecord {
+            unsaved: unsaved.map(|(files, commits)| Unsaved { files, commits }),
             id: row.word("id")?,
             agent_id: row.word("agent_id")?,
             title: row.maybe_text("title")?,
@@ -224,8 +241,8 @@ impl SessionRecord {
             phase: row.word("phase")?,
             phase_detail: row.maybe_text("phase_detail")?,
             phase_started_at: row.maybe_time("phase_started_at")?,
-            failure_reason: row.maybe_text("failure_reason")?,
-            ending: row.maybe_text("ending")?,
+            death,
+            ending: row.truth("ending")?,
             intent: row.maybe_text("intent")?.map(|word| from_word(&word)).transpose()?,
             sandbox: row.maybe_text("sandbox")?.map(SandboxName),
             sandbox_url: row.maybe_text("sandbox_url")?,
@@ -239,13 +256,17 @@ impl SessionRecord {
             timings: row.json("timings")?,
             steps: row.json("steps")?,
             config_generation: row.count("config_generation")?,
-            lease,
+            owner: row.maybe_text("owner")?.map(|id| from_word(&id).map(OwnerId)).transpose()?,
             created_at: row.time("created_at")?,
             last_seen_at: row.maybe_time("last_seen_at")?,
             ready_at: row.maybe_time("ready_at")?,
             stopped_at: row.maybe_time("stopped_at")?,
         })
     }
+}
+
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The first line of a text, cut to the length of a [`Session::title_preview`].

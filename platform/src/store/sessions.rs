@@ -1,13 +1,12 @@
 //! Sessions in the database: made, changed, owned.
 
-use std::time::Duration;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::agents::not_found as no_agent;
+use super::owners::FREE;
 use super::record::{MUTABLE, preview};
 use super::sql::{Sql, Tx};
-use super::{Lease, NewSession, ResourceRef, SessionRecord, Store, StoreError, Write};
+use super::{NewSession, OwnerId, ResourceRef, SessionRecord, Store, StoreError, Write};
 use crate::model::{AgentId, ChangeKind, CreateSession, Phase, SessionId, SessionStatus};
 use crate::session::TERMINAL_PROGRAM;
 
@@ -42,8 +41,8 @@ impl Sessions<'_> {
             phase: Phase::CreatingSandbox,
             phase_detail: None,
             phase_started_at: Some(write.now),
-            failure_reason: None,
-            ending: None,
+            death: None,
+            ending: false,
             intent: None,
             sandbox: None,
             sandbox_url: None,
@@ -54,10 +53,11 @@ impl Sessions<'_> {
             response: None,
             origin: new.origin,
             idle_timeout_ms: agent.count("idle_timeout_seconds")?.saturating_mul(1000),
+            unsaved: None,
             timings: std::collections::BTreeMap::new(),
             steps: std::collections::BTreeMap::new(),
             config_generation: agent.count("config_generation")?,
-            lease: None,
+            owner: None,
             created_at: write.now,
             last_seen_at: None,
             ready_at: None,
@@ -76,9 +76,9 @@ impl Sessions<'_> {
             };
         }
         let insert = Sql::new(
-            "INSERT INTO sessions (title, status, phase, phase_detail, phase_started_at, failure_reason, ending, intent, \
+            "INSERT INTO sessions (title, status, phase, phase_detail, phase_started_at, death, failure_reason, exit_code, ending, intent, \
              sandbox, sandbox_url, program, unconfined, harness_session_id, supports_tui, response, idle_timeout_ms, \
-             timings, steps, config_generation, lease_owner, lease_expires_at, last_seen_at, ready_at, stopped_at, \
+             unsaved_files, unsaved_commits, timings, steps, config_generation, owner, last_seen_at, ready_at, stopped_at, \
              search_text, id, agent_id, title_preview, origin, created_at, request) VALUES (",
         )
         .bind_all(record.mutable()?)
@@ -115,9 +115,16 @@ impl Sessions<'_> {
     /// [`StoreError::NotFound`] where there is none.
     pub async fn request(&self, id: SessionId) -> Result<CreateSession, StoreError> {
         let mut tx = self.store.read().await?;
-        let sql = Sql::new("SELECT request FROM sessions WHERE id = ").bind(id.to_string());
+        let sql =
+            Sql::new("SELECT request FROM sessions WHERE erased_at IS NULL AND id = ").bind(id.to_string());
         let row = tx.row(sql).await?.ok_or_else(|| not_found(id))?;
-        self.store.unseal(&context(id), &row.bytes("request")?)
+        let sealed = row.bytes("request")?;
+        // Gone with its agent's secrets.
+        if sealed.is_empty() {
+            Ok(CreateSession::default())
+        } else {
+            self.store.unseal(&context(id), &sealed)
+        }
     }
 
     /// Changes a session: reads it, lets `change` change it, writes it, with nothing in between. Its id, agent,
@@ -186,19 +193,18 @@ impl Sessions<'_> {
         Ok(after)
     }
 
-    /// [`Sessions::update`] for the server that holds the session's lease.
+    /// [`Sessions::update`] for the server at work on the session.
     ///
     /// # Errors
-    /// Besides those: [`StoreError::Conflict`] where the lease is another's, or nobody's, by now.
-    pub async fn update_held<E: From<StoreError>>(
+    /// Besides those: [`StoreError::Conflict`] where another is by now.
+    pub async fn update_owned<E: From<StoreError>>(
         &self,
         id: SessionId,
-        owner: &str,
+        owner: OwnerId,
         change: impl FnOnce(&mut SessionRecord) -> Result<(), E>,
     ) -> Result<SessionRecord, E> {
-        let now = self.store.now();
         self.update(id, |record| {
-            if !record.lease.as_ref().is_some_and(|lease| lease.owner == owner && lease.expires_at > now) {
+            if record.owner != Some(owner) {
                 return Err(
                     StoreError::Conflict(format!("another server has taken session {id} over")).into()
                 );
@@ -208,46 +214,25 @@ impl Sessions<'_> {
         .await
     }
 
-    /// Takes a session's lease, or renews one's own, for a time from now. `None`: it is another's and has not expired.
+    /// Makes a server the one at work on a session, and gives the session as it is then. `None`: another is, or this
+    /// one is not on the list of those that live.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is no such session.
-    pub async fn claim(
-        &self,
-        id: SessionId,
-        owner: &str,
-        time: Duration,
-    ) -> Result<Option<SessionRecord>, StoreError> {
+    pub async fn claim(&self, id: SessionId, owner: OwnerId) -> Result<Option<SessionRecord>, StoreError> {
         let mut write = self.store.begin().await?;
-        let now = write.now;
-        let expires_at = SignedDuration::try_from(time)
-            .ok()
-            .and_then(|time| now.checked_add(time).ok())
-            .ok_or_else(|| StoreError::Invalid("a lease cannot be that long".to_owned()))?;
-        let sql = Sql::new("UPDATE sessions SET lease_owner = ").bind(owner).push(", lease_expires_at = ");
-        let sql = sql.bind(expires_at).push(" WHERE id = ").bind(id.to_string());
-        let sql = sql.push(" AND (lease_owner IS NULL OR lease_owner = ").bind(owner);
-        // A clock that was set back far must not leave a session to nobody: no lease lies further ahead than this one.
-        let sql =
-            sql.push(" OR lease_expires_at <= ").bind(now).push(" OR lease_expires_at > ").bind(expires_at);
-        let taken = write.tx.run(sql.push(")")).await? > 0;
+        let name = owner.to_string();
+        let sql = Sql::new("UPDATE sessions SET owner = ").bind(name.as_str()).push(" WHERE id = ");
+        let sql = sql.bind(id.to_string()).push(" AND (owner = ").bind(name.as_str()).push(" OR ").push(FREE);
+        let sql = sql.push(") AND EXISTS (SELECT 1 FROM owners WHERE id = ").bind(name).push(")");
+        let taken = write.tx.run(sql).await? > 0;
         let record = one(&mut write.tx, id, "").await?;
         write.commit().await?;
         Ok(taken.then_some(record))
     }
 
-    /// Gives one's lease back; one that is another's stays.
-    ///
-    /// # Errors
-    /// Where the database cannot be written.
-    pub async fn release(&self, id: SessionId, owner: &str) -> Result<(), StoreError> {
-        let mut write = self.store.begin().await?;
-        let sql = Sql::new("UPDATE sessions SET lease_owner = NULL, lease_expires_at = NULL WHERE id = ");
-        write.tx.run(sql.bind(id.to_string()).push(" AND lease_owner = ").bind(owner)).await?;
-        write.commit().await
-    }
-
-    /// Notes activity. Not told as a change: it is frequent, and nobody waits for it. Never goes back.
+    /// Notes activity. Not told as a change: it is frequent, and nobody waits for it. Never goes back, but for a time that
+    /// has yet to come: it was written by a clock that has been set since.
     ///
     /// # Errors
     /// Where the database cannot be written.
@@ -257,7 +242,8 @@ impl Sessions<'_> {
             .bind(at)
             .push(" WHERE id = ")
             .bind(id.to_string());
-        write.tx.run(sql.push(" AND (last_seen_at IS NULL OR last_seen_at < ").bind(at).push(")")).await?;
+        let sql = sql.push(" AND (last_seen_at IS NULL OR last_seen_at < ").bind(at);
+        write.tx.run(sql.push(" OR last_seen_at > ").bind(write.now).push(")")).await?;
         write.commit().await
     }
 
@@ -268,7 +254,7 @@ impl Sessions<'_> {
     /// Where the database cannot be read.
     pub async fn live(&self) -> Result<Vec<SessionRecord>, StoreError> {
         let mut tx = self.store.read().await?;
-        let sql = "SELECT * FROM sessions WHERE status IN ('creating', 'ready') OR ending IS NOT NULL \
+        let sql = "SELECT * FROM sessions WHERE status IN ('creating', 'ready') OR ending OR intent IS NOT NULL \
                    ORDER BY created_at, id";
         tx.rows(Sql::new(sql)).await?.iter().map(SessionRecord::read).collect()
     }
@@ -283,7 +269,8 @@ fn context(id: SessionId) -> String {
 }
 
 async fn one(tx: &mut Tx, id: SessionId, lock: &'static str) -> Result<SessionRecord, StoreError> {
-    let sql = Sql::new("SELECT * FROM sessions WHERE id = ").bind(id.to_string()).push(lock);
+    let sql =
+        Sql::new("SELECT * FROM sessions WHERE erased_at IS NULL AND id = ").bind(id.to_string()).push(lock);
     SessionRecord::read(&tx.row(sql).await?.ok_or_else(|| not_found(id))?)
 }
 
@@ -325,11 +312,8 @@ async fn put(write: &mut Write<'_>, before: &SessionRecord, after: &SessionRecor
         .zip(after.mutable()?)
         .fold(Sql::new("UPDATE sessions SET "), |sql, (column, value)| sql.push(column).bind(value));
     write.tx.run(update.push(" WHERE id = ").bind(after.id.to_string())).await?;
-    // A lease is between servers: nobody who follows the feed sees it.
-    let lease: Option<Lease> = None;
-    if (SessionRecord { lease: lease.clone(), ..before.clone() })
-        == (SessionRecord { lease, ..after.clone() })
-    {
+    // Who works on it is between servers: nobody who follows the feed sees it.
+    if (SessionRecord { owner: after.owner, ..before.clone() }) == *after {
         return Ok(());
     }
     write.change(ChangeKind::Updated, ResourceRef::Session(after.id)).await?;

@@ -75,7 +75,7 @@ fn list(query: &SessionsQuery) -> List {
 }
 
 fn filtered(sql: Sql, query: &SessionsQuery) -> Sql {
-    let mut sql = sql.push(" WHERE TRUE");
+    let mut sql = sql.push(" WHERE erased_at IS NULL");
     if let Some(agent_id) = query.agent_id {
         sql = sql.push(" AND agent_id = ").bind(agent_id.to_string());
     }

@@ -50,6 +50,7 @@ arg! {
     Option<Timestamp> => |value| Arg::Whole(value.map(Timestamp::as_microsecond));
     bool => |value| Arg::Truth(value);
     Vec<u8> => |value| Arg::Bytes(Some(value));
+    Option<Vec<u8>> => |value| Arg::Bytes(value);
 }
 
 /// A statement under way. Its text can only come from the program: what comes from outside is bound, never pasted in.
@@ -132,6 +133,14 @@ impl Pools {
         Tx::new(begun, place)
     }
 
+    pub(super) fn is_shared(&self) -> bool {
+        match self {
+            Pools::Sqlite { .. } => false,
+            #[cfg(feature = "postgres")]
+            Pools::Postgres(_) => true,
+        }
+    }
+
     pub(super) async fn close(&self) {
         match self {
             Pools::Sqlite { write, read } => {
@@ -195,6 +204,48 @@ impl Tx {
             Inner::Sqlite(_) => "",
             #[cfg(feature = "postgres")]
             Inner::Postgres(_) => " FOR UPDATE",
+        }
+    }
+
+    /// The database's own time, as a term: microseconds since 1970.
+    pub(super) fn clock(&self) -> &'static str {
+        match self.inner {
+            Inner::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(_) => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        }
+    }
+
+    /// The rows of `memories` that are one agent's and have all of these words, each at the beginning of one of theirs: a
+    /// statement up to the end of its condition. Words are letters and digits alone, in lower case.
+    pub(super) fn memories_by_words(&self, select: &'static str, agent: &str, words: &[String]) -> Sql {
+        match self.inner {
+            Inner::Sqlite(_) => {
+                let all = words.iter().map(|word| format!("\"{word}\" *")).collect::<Vec<_>>().join(" AND ");
+                // The agent's own word: see the migration that makes the index.
+                let found = format!("agent : {} AND words : ({all})", agent.replace('-', ""));
+                Sql::new(select)
+                    .push(" FROM memory_words JOIN memories ON memories.seq = memory_words.rowid WHERE memory_words MATCH ")
+                    .bind(found)
+            }
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(_) => {
+                let all = words.iter().map(|word| format!("{word}:*")).collect::<Vec<_>>().join(" & ");
+                Sql::new(select)
+                    .push(" FROM memories, to_tsquery('simple', ")
+                    .bind(all)
+                    .push(") AS wanted WHERE found_by @@ wanted AND agent_id = ")
+                    .bind(agent)
+            }
+        }
+    }
+
+    /// The order of [`Tx::memories_by_words`], best first.
+    pub(super) fn best_words_first(&self) -> &'static str {
+        match self.inner {
+            Inner::Sqlite(_) => " ORDER BY bm25(memory_words, 0.0, 1.0), created_at DESC, id DESC",
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(_) => " ORDER BY ts_rank(found_by, wanted, 2) DESC, created_at DESC, id DESC",
         }
     }
 

@@ -184,7 +184,8 @@ async fn an_owner_that_panics_ends_its_link_with_a_reason_and_the_next_one_works
         let panics: OnFrame =
             Box::new(|_, frame| assert_ne!(frame.kind, FrameType::Output, "as the test wants it"));
         let viewer = ready(&link, Some(panics)).await;
-        viewer.guard.borrow().as_ref().unwrap().send(FrameType::Input, 0, 0, b"x").unwrap();
+        // The shell's prompt may have been too much for it already.
+        let _ = viewer.guard.borrow().as_ref().unwrap().send(FrameType::Input, 0, 0, b"x");
         for viewer in [&viewer, &beside] {
             viewer.until("the end", |viewer| viewer.closed.borrow().is_some()).await;
             assert!(matches!(&*viewer.closed.borrow(), Some(LinkError::Lost(_))));

@@ -1,8 +1,6 @@
 //! How sessions come up: their terminal, files, repository and requirements.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -11,7 +9,7 @@ use lap_platform::sandbox::SandboxName;
 use lap_platform::session::SessionError;
 use lap_wire::control::ErrorCode;
 
-use crate::support::{Typist, World};
+use crate::support::{Typist, World, repository};
 
 #[tokio::test]
 async fn a_session_comes_up_and_its_shell_answers() {
@@ -49,7 +47,7 @@ async fn the_users_secrets_are_not_handed_on() {
     let session = world.ready(&world.agent().await).await;
     let mut typist = Typist::attach(&world.client(&session).await).await;
     typist.types("env | cut -d= -f1 | sort | tr '\\n' ' '; echo end\n").await;
-    typist.sees("AGENT_ID COLORTERM HOME LAP_SANDBOX LITELLM_DEFAULT_MODEL ").await;
+    typist.sees("AGENT_ID COLORTERM HOME LANG LAP_SANDBOX LAP_SANDBOX_HOME LITELLM_DEFAULT_MODEL ").await;
 }
 
 #[tokio::test]
@@ -69,30 +67,10 @@ async fn phases_never_go_backwards() {
     assert!(seen.is_sorted(), "{seen:?}");
 }
 
-/// A repository with one file on the branch `main`.
-fn repository(at: &Path) -> String {
-    let git = |arguments: &[&str]| {
-        let status = Command::new("git")
-            .current_dir(at)
-            .args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"])
-            .args(arguments)
-            .status();
-        assert!(status.unwrap().success(), "git {arguments:?}");
-    };
-    std::fs::create_dir_all(at).unwrap();
-    git(&["init", "-q"]);
-    std::fs::write(at.join("hello.txt"), "hello").unwrap();
-    git(&["add", "."]);
-    git(&["commit", "-qm", "one"]);
-    std::fs::write(at.join("hello.txt"), "hello again").unwrap();
-    git(&["commit", "-qam", "two"]);
-    format!("file://{}", at.display())
-}
-
 #[tokio::test]
 async fn the_repository_is_cloned_shallow_and_the_terminal_starts_in_it() {
     let world = World::new().await;
-    let url = repository(&world.data.path().join("origin"));
+    let url = repository(&world.data.path().join("origin"), &[]);
     let agent = world.agent_with(|agent| agent.repo_url = Some(url.clone())).await;
     let session = world.ready(&agent).await;
     assert!(session.timings.contains_key(&Phase::CloningRepo));
@@ -100,11 +78,11 @@ async fn the_repository_is_cloned_shallow_and_the_terminal_starts_in_it() {
     typist.types("cat hello.txt; git rev-list --count HEAD; echo \"<$REPO_URL $BRANCH>\"\n").await;
     typist.sees("hello again").await;
     typist.sees("1\r\n").await;
-    typist.sees(&format!("<{url} main>")).await;
+    typist.sees(&format!("<{url} >")).await;
     // What was worked on is there after a restart, and is not cloned over.
     typist.types("echo unsaved >> hello.txt; echo writ''ten\n").await;
     typist.sees("written").await;
-    world.sessions.restart(session.id).await.unwrap();
+    world.sessions.restart(session.id, None).await.unwrap();
     let again = world.reaches(session.id, SessionStatus::Ready).await;
     let mut typist = Typist::attach(&world.client(&again).await).await;
     typist.types("cat hello.txt\n").await;
@@ -114,11 +92,11 @@ async fn the_repository_is_cloned_shallow_and_the_terminal_starts_in_it() {
 #[tokio::test]
 async fn a_clone_that_fails_says_so_with_gits_own_words_and_leaves_nothing() {
     let world = World::new().await;
-    let url = repository(&world.data.path().join("origin"));
+    let url = repository(&world.data.path().join("origin"), &[]);
     let agent = world
         .agent_with(|agent| {
             agent.repo_url = Some(url);
-            agent.branch = "nowhere".to_owned();
+            agent.branch = Some("nowhere".to_owned());
         })
         .await;
     let created = world.create(&agent).await;
@@ -140,7 +118,7 @@ async fn requirements_are_installed_for_the_session_alone() {
     assert!(session.timings.contains_key(&Phase::InstallingDeps));
     let command = ["sh", "-c", "command -v python; echo $VIRTUAL_ENV"].map(str::to_owned).to_vec();
     let request = ExecRequest { command, stdin: None, timeout_seconds: None };
-    let found = world.sessions.exec(session.id, request).await.unwrap().stdout;
+    let found = world.sessions.exec(session.id, request, None).await.unwrap().stdout;
     let venv = format!("{}/.lap/venv", world.runtime.workdir(&SandboxName(session.task_arn.unwrap())));
     assert_eq!(found, format!("{venv}/bin/python\n{venv}\n"));
 }

@@ -11,18 +11,18 @@ use std::time::Duration;
 use lap_platform::model::{CreateSession, Phase, Session, SessionId, SessionStatus};
 use lap_platform::sandbox::SandboxRuntime;
 use lap_platform::session::Sessions;
-use lap_platform::store::{NewSession, Store};
+use lap_platform::store::{NewSession, OwnerId, Store};
 
 use crate::support::{DEADLINE, Data, Options, Typist, World, agent, program, reaches, soon};
 
 /// A service on a runtime of its own, which can be dropped in the middle of everything it does.
-struct Mortal {
-    runtime: tokio::runtime::Runtime,
-    sessions: Sessions,
+pub(crate) struct Mortal {
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) sessions: Sessions,
 }
 
 impl Mortal {
-    async fn start(options: Options, store: Store) -> Mortal {
+    pub(crate) async fn start(options: Options, store: Store) -> Mortal {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let started = runtime.spawn(async move {
@@ -32,7 +32,7 @@ impl Mortal {
         Mortal { sessions: started.await.unwrap(), runtime }
     }
 
-    async fn create(&self, agent: lap_platform::model::AgentId) -> Session {
+    pub(crate) async fn create(&self, agent: lap_platform::model::AgentId) -> Session {
         let sessions = self.sessions.clone();
         let created = self
             .runtime
@@ -40,15 +40,16 @@ impl Mortal {
         created.await.unwrap()
     }
 
-    /// No goodbye: every task stops where it is, and no lease is given back.
-    fn crash(self) {
+    /// No goodbye: every task stops where it is, and it stays on the list of those that live.
+    pub(crate) fn crash(self) {
         self.runtime.shutdown_background();
     }
 }
 
-fn mortal_options(data: &Data) -> Options {
+pub(crate) fn mortal_options(data: &Data) -> Options {
     let mut options = data.options();
-    // The one that crashes is this very process, so its leases have to run out.
+    // As with two servers on one database: what the other did is free once its heartbeat is old.
+    options.alone = false;
     options.settings.defaults.lease = Duration::from_secs(1);
     options
 }
@@ -167,12 +168,12 @@ async fn a_server_killed_while_it_clones_is_continued_at_once_and_nothing_is_clo
     assert_eq!(read_line(begun).await, "begun\n");
     server.kill().unwrap();
     server.wait().unwrap();
-    let held = store.sessions().get(id).await.unwrap().lease;
-    assert!(held.is_some(), "it died with the lease in its hands");
+    let owner = store.sessions().get(id).await.unwrap().owner;
+    assert!(owner.is_some(), "it died at work");
 
     let runtime: Arc<dyn SandboxRuntime> = Arc::new(data.options().runtime().unwrap());
     let mut options = data.options();
-    // Far longer than the test may take: the dead server's lease is not waited for.
+    // Far longer than the test may take: a server that is alone waits for no heartbeat to grow old.
     options.settings.defaults.lease = DEADLINE * 10;
     let sessions = options.start(store.clone(), Arc::clone(&runtime)).await.unwrap();
     tokio::task::spawn_blocking(move || {
@@ -207,7 +208,7 @@ async fn a_server_that_crashed_while_it_ended_a_session_is_continued() {
 }
 
 #[tokio::test]
-async fn a_live_lease_is_not_taken_by_another_server() {
+async fn what_a_live_server_works_on_is_left_alone_by_another() {
     let world = World::new().await;
     world.sessions.shutdown().await;
     let agent = world.agent().await;
@@ -224,18 +225,55 @@ async fn a_live_lease_is_not_taken_by_another_server() {
     };
     world.store.sessions().create(new).await.unwrap();
     // Somebody who may live, anywhere.
-    let claimed = world.store.sessions().claim(id, "other/one", Duration::from_secs(3600)).await.unwrap();
-    assert!(claimed.is_some());
+    let first = OwnerId::new();
+    world.store.owners().beat(first, "elsewhere", DEADLINE * 10).await.unwrap();
+    assert!(world.store.sessions().claim(id, first).await.unwrap().is_some());
     let mut options = world.data.options();
-    // A lease further ahead than one's own would be taken for that of a clock set back.
-    options.settings.defaults.lease = Duration::from_secs(7200);
+    options.alone = false;
+    options.settings.defaults.lease = DEADLINE * 10;
     let second = options.start(world.store.clone(), world.runtime.clone()).await.unwrap();
     // Whatever it does with another session, it leaves that one alone.
     let other = second.create(agent.id, CreateSession::default(), "api").await.unwrap();
     reaches(&second, &world.store, other.id, SessionStatus::Ready).await;
     let record = world.store.sessions().get(id).await.unwrap();
     assert_eq!((record.phase, record.sandbox), (Phase::CreatingSandbox, None));
-    assert_eq!(record.lease.unwrap().owner, "other/one");
+    assert_eq!(record.owner, Some(first));
     second.stop(other.id).await.unwrap();
+    second.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_server_that_left_by_itself_watched_over_is_watched_over_by_another() {
+    let world = World::new().await;
+    world.sessions.shutdown().await;
+    let start = async || {
+        let mut options = world.data.options();
+        options.alone = false;
+        // Nothing but the list of servers tells of another's end in the test's time.
+        options.settings.defaults.reconcile_interval = DEADLINE * 10;
+        options.settings.defaults.lease = Duration::from_secs(1);
+        options.start(world.store.clone(), world.runtime.clone()).await.unwrap()
+    };
+    let agent = world.agent().await;
+    let first = start().await;
+    let session = first.create(agent.id, CreateSession::default(), "api").await.unwrap();
+    let ready = reaches(&first, &world.store, session.id, SessionStatus::Ready).await;
+    let owner = || async { world.store.sessions().get(session.id).await.unwrap().owner };
+    let before = owner().await;
+    let second = start().await;
+    // Long enough for both hearts to have beaten.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(owner().await, before, "it is left alone while its server lives");
+    first.shutdown().await;
+    soon("another owner", async {
+        while owner().await == before {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let mut typist = Typist::attach(&world.client(&ready).await).await;
+    typist.types("exit 5\n").await;
+    let dead = reaches(&second, &world.store, session.id, SessionStatus::Dead).await;
+    assert_eq!(dead.exit_code, Some(5));
     second.shutdown().await;
 }

@@ -96,7 +96,7 @@ async fn a_deleted_session_is_out_of_the_way_at_once_and_its_program_still_has_i
     let dead = world.sessions.get(session.id).await.unwrap();
     assert_eq!((dead.status, dead.failure_reason.as_deref()), (SessionStatus::Dead, Some("stopped")));
     let exec = ExecRequest { command: vec!["true".to_owned()], stdin: None, timeout_seconds: None };
-    assert!(matches!(world.sessions.exec(session.id, exec).await, Err(SessionError::Conflict(_))));
+    assert!(matches!(world.sessions.exec(session.id, exec, None).await, Err(SessionError::Conflict(_))));
     world.vanishes(&session.task_arn.unwrap()).await;
     assert_eq!(std::fs::read_to_string(mark).unwrap(), "yes\n");
     assert_eq!(world.sessions.get(session.id).await.unwrap().failure_reason.as_deref(), Some("stopped"));
@@ -112,7 +112,7 @@ async fn a_restart_goes_on_whoever_asked_for_it_is_gone_and_the_server_too() {
     typist.sees("ready").await;
     {
         // Dropped in the grace of its program.
-        let asked = world.sessions.restart(session.id);
+        let asked = world.sessions.restart(session.id, None);
         tokio::pin!(asked);
         let stored = async {
             while world.store.sessions().get(session.id).await.unwrap().intent != Some(Intent::Restart) {
@@ -152,7 +152,7 @@ async fn a_session_that_is_stopped_or_deleted_while_it_is_restarted_stays_ended(
         let mut typist = Typist::attach(&world.client(&session).await).await;
         typist.types("trap '' TERM HUP; echo rea''dy\n").await;
         typist.sees("ready").await;
-        let (restarting, ending) = tokio::join!(world.sessions.restart(session.id), async {
+        let (restarting, ending) = tokio::join!(world.sessions.restart(session.id, None), async {
             while world.store.sessions().get(session.id).await.unwrap().intent.is_none() {
                 tokio::task::yield_now().await;
             }
@@ -204,9 +204,9 @@ async fn no_more_sessions_live_than_may_however_they_are_asked_for() {
     let first = made.into_iter().next().unwrap().unwrap();
     world.sessions.stop(first.id).await.unwrap();
     let fourth = world.create(&agent).await;
-    assert!(matches!(world.sessions.restart(first.id).await, Err(SessionError::TooMany(_))));
+    assert!(matches!(world.sessions.restart(first.id, None).await, Err(SessionError::TooMany(_))));
     world.sessions.stop(fourth.id).await.unwrap();
-    world.sessions.restart(first.id).await.unwrap();
+    world.sessions.restart(first.id, None).await.unwrap();
     world.sessions.stop_all().await.unwrap();
 }
 
@@ -261,16 +261,16 @@ async fn a_session_stopped_while_it_comes_up_is_dead_and_leaves_nothing() {
 async fn a_restart_is_a_new_sandbox_for_the_same_session() {
     let world = World::new().await;
     let session = world.ready(&world.agent().await).await;
-    let restarted = world.sessions.restart(session.id).await.unwrap();
+    let restarted = world.sessions.restart(session.id, None).await.unwrap();
     assert_eq!((restarted.id, restarted.status), (session.id, SessionStatus::Creating));
-    let refused = world.sessions.restart(session.id).await.unwrap_err();
+    let refused = world.sessions.restart(session.id, None).await.unwrap_err();
     assert!(matches!(refused, SessionError::Conflict(_)), "{refused}");
     let again = world.reaches(session.id, SessionStatus::Ready).await;
     assert_ne!(again.task_arn, session.task_arn);
     assert_eq!(again.failure_reason, None);
     world.vanishes(&session.task_arn.unwrap()).await;
     world.sessions.stop(session.id).await.unwrap();
-    world.sessions.restart(session.id).await.unwrap();
+    world.sessions.restart(session.id, None).await.unwrap();
     world.reaches(session.id, SessionStatus::Ready).await;
     assert_eq!(world.data.sandboxes().len(), 1);
 }
@@ -312,7 +312,7 @@ async fn a_shutdown_leaves_sandboxes_running_for_the_next_server() {
     typist.types("X=kept; echo rea''dy\n").await;
     typist.sees("ready").await;
     soon("the shutdown", world.sessions.shutdown()).await;
-    let refused = world.sessions.restart(session.id).await.unwrap_err();
+    let refused = world.sessions.restart(session.id, None).await.unwrap_err();
     assert!(matches!(refused, SessionError::Unavailable(_)), "{refused}");
     typist.types("echo \"<$X>\"\n").await;
     typist.sees("<kept>").await;
@@ -330,7 +330,7 @@ async fn what_is_not_there_is_not_found() {
     assert!(matches!(world.sessions.get(id).await, Err(SessionError::NotFound(_))));
     assert!(matches!(world.sessions.stop(id).await, Err(SessionError::NotFound(_))));
     assert!(matches!(world.sessions.delete(id).await, Err(SessionError::NotFound(_))));
-    assert!(matches!(world.sessions.restart(id).await, Err(SessionError::NotFound(_))));
+    assert!(matches!(world.sessions.restart(id, None).await, Err(SessionError::NotFound(_))));
     assert!(matches!(world.sessions.abort(id).await, Err(SessionError::NotFound(_))));
     assert_eq!(world.sessions.resolve(id).await.unwrap_err().code, ErrorCode::NotFound);
     let agent = lap_platform::model::AgentId::new();

@@ -14,7 +14,7 @@ fn sh(script: &str) -> ExecRequest {
 }
 
 async fn exec(sessions: &Sessions, id: SessionId, request: ExecRequest) -> ExecResult {
-    soon("the command", sessions.exec(id, request)).await.unwrap()
+    soon("the command", sessions.exec(id, request, None)).await.unwrap()
 }
 
 #[tokio::test]
@@ -59,13 +59,16 @@ async fn a_command_that_cannot_be_run_says_why() {
     let agent = world.agent().await;
     let session = world.ready(&agent).await;
     let missing = ExecRequest { command: vec!["no-such-program".to_owned()], ..sh("") };
-    let refused = world.sessions.exec(session.id, missing).await.unwrap_err();
+    let refused = world.sessions.exec(session.id, missing, None).await.unwrap_err();
     assert!(
         matches!(&refused, SessionError::CannotStart(message) if message.contains("no-such-program")),
         "{refused}"
     );
     let empty = ExecRequest { command: Vec::new(), ..sh("") };
-    assert!(matches!(world.sessions.exec(session.id, empty).await, Err(SessionError::Invalid(_))));
+    assert!(matches!(world.sessions.exec(session.id, empty, None).await, Err(SessionError::Invalid(_))));
     world.sessions.stop(session.id).await.unwrap();
-    assert!(matches!(world.sessions.exec(session.id, sh("true")).await, Err(SessionError::Conflict(_))));
+    assert!(matches!(
+        world.sessions.exec(session.id, sh("true"), None).await,
+        Err(SessionError::Conflict(_))
+    ));
 }

@@ -50,6 +50,15 @@ async fn use_puts_the_end_off_and_takes_the_notice_back() {
     detail(&world, session.id, |detail| detail.is_some()).await;
     world.sessions.note_activity(session.id);
     detail(&world, session.id, |detail| detail.is_none()).await;
+    clock.advance(MINUTE * 2);
+    world.sessions.note_activity(session.id);
+    // What this server has stored of its use itself is no use by another.
+    soon("its being stored", async {
+        while world.store.sessions().get(session.id).await.unwrap().last_seen_at.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     clock.advance(MINUTE * 54);
     assert_eq!(world.sessions.get(session.id).await.unwrap().status, SessionStatus::Ready);
     clock.advance(MINUTE * 2);
@@ -79,6 +88,20 @@ async fn somebody_at_the_keyboard_keeps_a_session_alive_and_somebody_who_watches
     detail(&world, typed.id, |detail| detail.is_some()).await;
     clock.advance(MINUTE * 4);
     world.reaches(typed.id, SessionStatus::Dead).await;
+}
+
+#[tokio::test]
+async fn the_last_use_is_known_after_the_end() {
+    let clock = Arc::new(ManualClock::default());
+    let world = world(&clock).await;
+    let session = world.ready(&world.agent().await).await;
+    let ready = world.sessions.get(session.id).await.unwrap().last_seen_at;
+    // Too soon to be stored by itself.
+    world.sessions.note_activity(session.id);
+    world.sessions.stop(session.id).await.unwrap();
+    world.reaches(session.id, SessionStatus::Dead).await;
+    let seen = world.sessions.get(session.id).await.unwrap().last_seen_at;
+    assert!(seen > ready && seen <= Some(Timestamp::now()), "{seen:?} {ready:?}");
 }
 
 /// Restarts the service with its wall clock so much later (or earlier), and says after how many minutes that pass the
@@ -150,7 +173,7 @@ async fn a_clock_that_is_set_while_sessions_run_costs_them_nothing() {
     let session = world.ready(&agent).await;
     for days in [10, -10] {
         offset.store(days * 86_400, Ordering::Relaxed);
-        // Its lease is renewed several times in this.
+        // The server's heart beats several times in this.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let now = world.sessions.get(session.id).await.unwrap();
         assert_eq!((now.status, now.phase_detail), (SessionStatus::Ready, None));

@@ -1,11 +1,12 @@
 //! A fault of the service's own, at whatever it does: a runtime that panics when it is told to.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lap_platform::model::SessionStatus;
+use lap_platform::model::{SessionStatus, Unsaved};
 use lap_platform::sandbox::{
     Dialed, SandboxError, SandboxEvent, SandboxName, SandboxRuntime, SandboxSpec, SandboxState,
     SandboxStatus, Tail,
@@ -71,11 +72,23 @@ impl SandboxRuntime for Faulty {
     async fn logs(&self, name: &SandboxName, tail: Tail) -> Result<String, SandboxError> {
         self.runtime.logs(name, tail).await
     }
+    async fn unsaved(&self, name: &SandboxName, ours: &[String]) -> Result<Unsaved, SandboxError> {
+        self.runtime.unsaved(name, ours).await
+    }
+    fn workspace_path(&self, name: &SandboxName) -> Option<PathBuf> {
+        self.runtime.workspace_path(name)
+    }
     async fn workspaces(&self) -> Result<Vec<String>, SandboxError> {
         self.runtime.workspaces().await
     }
     async fn erase_workspace(&self, workspace: &str) -> Result<(), SandboxError> {
         self.runtime.erase_workspace(workspace).await
+    }
+    fn marks(&self, name: &SandboxName) -> Vec<(&'static str, String)> {
+        self.runtime.marks(name)
+    }
+    fn home(&self) -> Option<&'static str> {
+        self.runtime.home()
     }
     fn workdir(&self, name: &SandboxName) -> String {
         self.runtime.workdir(name)

@@ -8,7 +8,7 @@ use lap_platform::sandbox::{SandboxName, SandboxSpec, SandboxState};
 use lap_platform::session::TERMINAL_PROGRAM;
 use lap_platform::store::StoreError;
 
-use crate::support::{Typist, World, keeper_pid, kill, soon};
+use crate::support::{Typist, World, keeper_pid, kill, marked, soon};
 
 /// A sandbox that was made behind the sessions' backs.
 async fn stray(world: &World, name: &str, labels: &[(&str, String)]) -> SandboxName {
@@ -63,7 +63,7 @@ async fn sessions_that_an_empty_database_does_not_know_are_found_again_and_go_on
     let agent = world.agent().await;
     let (one, two) = (world.ready(&agent).await, world.ready(&world.agent().await).await);
     let again = world.ready(&agent).await;
-    let again = world.sessions.restart(again.id).await.unwrap();
+    let again = world.sessions.restart(again.id, None).await.unwrap();
     let again = world.reaches(again.id, SessionStatus::Ready).await;
     world.sessions.shutdown().await;
     let before = [&one, &two, &again].map(|session| keeper(&world, session));
@@ -103,7 +103,7 @@ async fn a_session_that_an_older_copy_of_the_database_has_for_dead_lives_on() {
     world.sessions.stop(session.id).await.unwrap();
     // The copy is made here: what comes after is not in it.
     let copied = world.store.sessions().get(session.id).await.unwrap();
-    world.sessions.restart(session.id).await.unwrap();
+    world.sessions.restart(session.id, None).await.unwrap();
     let running = world.reaches(session.id, SessionStatus::Ready).await;
     let before = keeper(&world, &running);
     world.sessions.shutdown().await;
@@ -129,7 +129,7 @@ async fn a_session_that_an_older_copy_of_the_database_has_for_dead_lives_on() {
     ready_in(&|name| Some(name) == running.task_arn.as_deref()).await;
     assert_eq!(keeper(&world, &running), before);
     // The next restart takes a name that is free.
-    next.restart(session.id).await.unwrap();
+    next.restart(session.id, None).await.unwrap();
     ready_in(&|name| name.ends_with("-3")).await;
     next.stop(session.id).await.unwrap();
     next.shutdown().await;
@@ -166,7 +166,7 @@ async fn a_restarted_session_goes_on_in_its_workspace_and_one_that_ended_long_ag
     typist.types("echo mine > notes; exit\n").await;
     world.reaches(session.id, SessionStatus::Dead).await;
     world.vanishes(session.task_arn.as_deref().unwrap()).await;
-    world.sessions.restart(session.id).await.unwrap();
+    world.sessions.restart(session.id, None).await.unwrap();
     let again = world.reaches(session.id, SessionStatus::Ready).await;
     let mut typist = Typist::attach(&world.client(&again).await).await;
     typist.types("cat notes\n").await;
@@ -219,4 +219,50 @@ async fn a_session_whose_keeper_died_while_no_server_ran_is_dead_with_the_reason
     let dead = crate::support::reaches(&next, &world.store, session.id, SessionStatus::Dead).await;
     assert!(dead.failure_reason.unwrap().contains("was killed or crashed"));
     world.vanishes(&name).await;
+}
+
+/// Removes a sandbox's folder. At one stroke: a keeper that sees its socket go makes it again.
+fn remove_folder(world: &World, sandbox: &str) {
+    let folder = world.data.path().join("sandboxes").join(sandbox);
+    let aside = world.data.path().join(format!("removed-{sandbox}"));
+    std::fs::rename(folder, &aside).unwrap();
+    std::fs::remove_dir_all(aside).unwrap();
+}
+
+#[tokio::test]
+async fn a_session_whose_folder_was_removed_is_dead_and_nothing_of_it_runs_on() {
+    let world = World::with(|options| {
+        options.settings.defaults.reconcile_interval = Duration::from_millis(20);
+    })
+    .await;
+    let session = world.ready(&world.agent().await).await;
+    let sandbox = session.task_arn.clone().unwrap();
+    remove_folder(&world, &sandbox);
+    let dead = world.reaches(session.id, SessionStatus::Dead).await;
+    assert!(dead.failure_reason.unwrap().contains("gone"));
+    soon("the end of its processes", async {
+        while !marked(&sandbox).is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    // Also of one that had ended before, as after a kill in the middle of its removal.
+    let ended = world.ready(&world.agent().await).await;
+    let sandbox = ended.task_arn.clone().unwrap();
+    world
+        .store
+        .sessions()
+        .update::<StoreError>(ended.id, |record| {
+            (record.status, record.ending) = (SessionStatus::Dead, false);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    remove_folder(&world, &sandbox);
+    soon("the end of its processes", async {
+        while !marked(&sandbox).is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }

@@ -191,7 +191,7 @@ pub fn agent() -> Agent {
         harness_id: "shell".to_owned(),
         harness_image: None,
         repo_url: None,
-        branch: "main".to_owned(),
+        branch: None,
         requirements: None,
         mcp_servers: Vec::new(),
         env_vars: Default::default(),
@@ -208,6 +208,30 @@ pub fn agent() -> Agent {
         created_at: now,
         updated_at: now,
     }
+}
+
+/// A repository on the branch `trunk`, with hello.txt in two commits and these files besides.
+pub fn repository(at: &Path, files: &[(&str, &str)]) -> String {
+    let git = |arguments: &[&str]| {
+        let status = std::process::Command::new("git")
+            .current_dir(at)
+            .args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=trunk"])
+            .args(arguments)
+            .status();
+        assert!(status.unwrap().success(), "git {arguments:?}");
+    };
+    std::fs::create_dir_all(at).unwrap();
+    git(&["init", "-q"]);
+    std::fs::write(at.join("hello.txt"), "hello").unwrap();
+    for (path, contents) in files {
+        std::fs::create_dir_all(at.join(path).parent().unwrap()).unwrap();
+        std::fs::write(at.join(path), contents).unwrap();
+    }
+    git(&["add", "."]);
+    git(&["commit", "-qm", "one"]);
+    std::fs::write(at.join("hello.txt"), "hello again").unwrap();
+    git(&["commit", "-qam", "two"]);
+    format!("file://{}", at.display())
 }
 
 /// A terminal seen as its bytes, and typed into.

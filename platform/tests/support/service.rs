@@ -15,6 +15,16 @@ use lap_platform::secret::{SecretBox, SecretKey};
 use lap_platform::session::{Clock, SessionSettings, Sessions, SessionsParts, SystemClock};
 use lap_platform::store::Store;
 
+/// Nothing is recorded without a hub.
+struct NoRecordings;
+
+#[async_trait::async_trait]
+impl lap_platform::session::Recordings for NoRecordings {
+    async fn erase(&self, _: lap_platform::model::SessionId) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// What a test wants different.
@@ -27,6 +37,8 @@ pub struct Options {
     pub harnesses: toml::Table,
     pub host: Host,
     pub clock: Arc<dyn Clock>,
+    /// Whether no other service works on its store.
+    pub alone: bool,
     /// What is stored has this clock's time.
     pub wall: lap_platform::store::Clock,
 }
@@ -47,7 +59,8 @@ impl Options {
         let (harnesses, host) = (toml::Table::new(), Host::of(&environment));
         let clock = Arc::new(SystemClock::default());
         let wall = Arc::new(jiff::Timestamp::now);
-        Ok(Options { data, keeper, settings, harnesses, host, clock, wall })
+        settings.second_look = std::time::Duration::from_millis(20);
+        Ok(Options { data, keeper, settings, harnesses, host, clock, alone: true, wall })
     }
 
     pub fn runtime(&self) -> Result<LocalRuntime, Failure> {
@@ -63,9 +76,21 @@ impl Options {
 
     pub async fn start(self, store: Store, runtime: Arc<dyn SandboxRuntime>) -> Result<Sessions, Failure> {
         let catalog = Catalog::load(None, &self.harnesses)?;
-        let Options { settings, host, clock, .. } = self;
+        let Options { settings, host, clock, alone, .. } = self;
         let links = Links::start(Arc::new(Arc::clone(&runtime)), tokio::runtime::Handle::current())?;
-        Ok(Sessions::start(SessionsParts { store, runtime, links, catalog, host, settings, clock }).await?)
+        Ok(Sessions::start(SessionsParts {
+            store,
+            runtime,
+            links,
+            catalog,
+            host,
+            recordings: Arc::new(NoRecordings),
+            settings,
+            clock,
+            tools: None,
+            alone,
+        })
+        .await?)
     }
 }
 

@@ -62,6 +62,7 @@ impl Model {
             let cells = row.trimmed();
             scrollback.push(cells, row.wrapped, self.tables.cost(cells));
         }
+        scrollback.set_pushed(self.scrollback.pushed());
         self.scrollback = scrollback;
         laid_out.resize_with(rows, || Row::blank(cols));
         if let Some(row) = laid_out.last_mut() {

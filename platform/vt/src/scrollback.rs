@@ -14,6 +14,8 @@ pub(crate) struct Scrollback {
     lines: VecDeque<Line>,
     cost: usize,
     limit: usize,
+    /// Rows there have ever been.
+    pushed: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +37,12 @@ pub(crate) struct Stored<'a> {
 
 impl Scrollback {
     pub(crate) fn new(limit: usize) -> Scrollback {
-        Scrollback { cells: VecDeque::new(), lines: VecDeque::new(), cost: 0, limit }
+        Scrollback { cells: VecDeque::new(), lines: VecDeque::new(), cost: 0, limit, pushed: 0 }
     }
 
     /// Adds the newest row, which counts `cost` bytes, and forgets the oldest until all fit.
     pub(crate) fn push(&mut self, cells: &[Cell], wrapped: bool, cost: usize) {
+        self.pushed += 1;
         if cost > self.limit {
             self.clear();
             return;
@@ -68,6 +71,16 @@ impl Scrollback {
 
     pub(crate) fn len(&self) -> usize {
         self.lines.len()
+    }
+
+    /// Rows that were ever pushed, whether they are still there or not.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// The rows were laid out anew: none is newer than before.
+    pub(crate) fn set_pushed(&mut self, pushed: u64) {
+        self.pushed = pushed;
     }
 
     pub(crate) fn cost(&self) -> usize {

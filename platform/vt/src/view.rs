@@ -171,6 +171,12 @@ impl Terminal {
         if model.modes.alternate { 0 } else { model.scrollback.len() }
     }
 
+    /// Rows that have ever gone into the scrollback, those included that it no longer has. The difference of two readings
+    /// says by how many rows older text has moved up; a resize moves it in another way.
+    pub fn rows_pushed(&self) -> u64 {
+        self.model().scrollback.pushed()
+    }
+
     /// What the scrollback counts, in bytes: the unit of [`crate::Limits::scrollback_bytes`].
     pub fn scrollback_bytes(&self) -> usize {
         self.model().scrollback.cost()

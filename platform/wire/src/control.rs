@@ -265,6 +265,8 @@ pub enum Attention {
     Working,
     /// An answer.
     WaitingInput,
+    /// To be allowed something.
+    WaitingPermission,
     /// It rang the bell, or sent a notification.
     Bell,
     /// It has ended.

@@ -7,6 +7,7 @@
 //! - [`control`]: the JSON messages of control frames; [`keeper`]: what a server asks of a keeper.
 //! - [`ring`]: the last bytes of a stream by absolute offset; [`flow`]: who may be sent what next, and how to resume.
 //! - [`input`]: exactly-once input over reconnects. [`limits`]: every bound, named. [`close`]: why a socket ends.
+//! - [`signals`]: their names, and the end of a program as one number.
 //!
 //! `docs/attach-protocol.md` is the specification; its byte examples are tests of this crate.
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ pub mod input;
 pub mod keeper;
 pub mod limits;
 pub mod ring;
+pub mod signals;
 pub mod stream;
 mod varint;
 

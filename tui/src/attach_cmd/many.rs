@@ -34,7 +34,7 @@ struct Many<'a> {
 }
 
 pub(super) async fn run(options: &AttachOptions, client: AttachClient) -> Result<Ending, AttachError> {
-    let screen = Screen::enter()?;
+    let screen = Screen::enter(options.reports, options.clipboard.clone())?;
     let mut terminal = screen.terminal()?;
     let mut inputs = Inputs::new(screen.tty())?;
     let size = terminal.size()?;
@@ -110,6 +110,7 @@ pub(super) async fn run(options: &AttachOptions, client: AttachClient) -> Result
             },
             taken = poll_fn(|cx| screen.outlet().poll_taken(cx)), if behind => taken?,
             event = many.client.next(), if !behind => many.pane_event(PaneEvent::Attach(event))?,
+            copied = poll_fn(|cx| screen.poll_copied(cx)) => many.tell(copied?),
             () = sleep => many.time()?,
         }
     }
@@ -138,15 +139,7 @@ impl Many<'_> {
                         }
                     }
                 }
-                Effect::Copy(text) => {
-                    let copied = self.screen.copy(&text)?;
-                    let lines = text.lines().count();
-                    self.tell(if copied {
-                        format!("copied {lines} lines")
-                    } else {
-                        "too much to copy".into()
-                    });
-                }
+                Effect::Copy(text, by) => self.screen.copy(text, by),
                 Effect::Notice(text) => self.tell(text),
                 Effect::Bell => self.screen.bell()?,
                 Effect::Keyboard(keys) => self.screen.keyboard(keys)?,

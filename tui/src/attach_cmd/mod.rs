@@ -13,7 +13,7 @@ use lap_platform::client::attach::{AttachClient, Locate};
 use lap_wire::control::{ExitStatus, Mode, WireError};
 
 use crate::panes::{PaneSession, PanesConfig};
-use crate::terminal::TerminalError;
+use crate::terminal::{Clipboard, Reports, TerminalError};
 
 /// What is attached, and how.
 pub struct AttachOptions {
@@ -23,6 +23,10 @@ pub struct AttachOptions {
     pub view: bool,
     /// How panes behave; the prefix and the colours count for a single session too.
     pub panes: PanesConfig,
+    /// What the terminal is asked to report for several sessions.
+    pub reports: Reports,
+    /// Where copied text goes.
+    pub clipboard: Clipboard,
     /// What other viewers see.
     pub name: String,
     /// Where the server is.
@@ -106,15 +110,7 @@ pub fn run_blocking(options: AttachOptions) -> Result<Ending, AttachError> {
 /// The exit code for `--exit-status`: the program's own, or 128 and the signal's number as shells have it.
 #[must_use]
 pub fn exit_code(status: &ExitStatus) -> u8 {
-    if let Some(code) = status.code {
-        return u8::try_from(code & 0xff).unwrap_or(1);
-    }
-    let numbers =
-        [("SIGHUP", 1), ("SIGINT", 2), ("SIGQUIT", 3), ("SIGABRT", 6), ("SIGKILL", 9), ("SIGSEGV", 11)];
-    let more = [("SIGPIPE", 13), ("SIGALRM", 14), ("SIGTERM", 15)];
-    let signal = status.signal.as_deref().unwrap_or_default();
-    let number = numbers.iter().chain(&more).find(|(name, _)| *name == signal).map(|(_, number)| *number);
-    number.map_or(1, |number| 128 + number)
+    u8::try_from(status.shell_code() & 0xff).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -129,6 +125,6 @@ mod tests {
         assert_eq!(exit_code(&status(Some(7), None)), 7);
         assert_eq!(exit_code(&status(None, Some("SIGKILL"))), 137);
         assert_eq!(exit_code(&status(None, Some("SIGTERM"))), 143);
-        assert_eq!(exit_code(&status(None, Some("SIGWEIRD"))), 1);
+        assert_eq!(exit_code(&status(None, Some("SIGWEIRD"))), 128);
     }
 }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lap_platform::client::Client;
 use lap_platform::model::{Agent, AgentPatch, AgentSpec, EnvVars};
-use uuid::Uuid;
 
 use super::args::{Format, Output};
 use super::connect::App;
 use super::fault::{Exit, Fault};
+use super::resolve;
 
 /// The largest file that is read for a prompt or a specification: above every limit of the API.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -25,9 +25,6 @@ pub(super) struct AgentForm {
     harness: Option<String>,
     #[command(flatten)]
     fields: Fields,
-    /// The repository its sessions begin with.
-    #[arg(long, value_name = "URL")]
-    repo: Option<String>,
     /// Take all of it from this file, JSON or YAML as `get` prints it; `-` is standard input.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -46,7 +43,7 @@ pub(super) struct AgentChanges {
     #[command(flatten)]
     fields: Fields,
     /// Leave this one without a value.
-    #[arg(long, value_name = "FIELD", value_parser = ["prompt", "image", "requirements", "max-sessions"])]
+    #[arg(long, value_name = "FIELD", value_parser = ["prompt", "image", "repo", "branch", "requirements", "skills", "max-sessions"])]
     clear: Vec<String>,
     /// Remove this variable from those it has.
     #[arg(long, value_name = "KEY")]
@@ -70,7 +67,10 @@ struct Fields {
     /// An image instead of the harness's own.
     #[arg(long)]
     image: Option<String>,
-    /// The branch of its repository.
+    /// The repository its sessions begin with.
+    #[arg(long, value_name = "URL")]
+    repo: Option<String>,
+    /// The branch of its repository; else the remote's own.
     #[arg(long)]
     branch: Option<String>,
     /// A pip requirements file.
@@ -88,9 +88,9 @@ struct Fields {
     /// A host its sandboxes may not reach.
     #[arg(long, value_name = "HOST")]
     deny_out: Vec<String>,
-    /// A skill, by its id.
-    #[arg(long, value_name = "ID")]
-    skill: Vec<Uuid>,
+    /// A skill of the library, by its name or id.
+    #[arg(long)]
+    skill: Vec<String>,
     /// Memories put into a session's prompt, 0 to 50.
     #[arg(long, value_name = "COUNT")]
     preload_memory_limit: Option<u32>,
@@ -129,7 +129,7 @@ impl AgentForm {
             prompt: prompt.or(spec.prompt),
             harness_id,
             harness_image: fields.image.or(spec.harness_image),
-            repo_url: self.repo.or(spec.repo_url),
+            repo_url: fields.repo.or(spec.repo_url),
             branch: fields.branch.or(spec.branch),
             requirements: fields.requirements.as_deref().map(read).transpose()?.or(spec.requirements),
             mcp_servers: spec.mcp_servers,
@@ -137,7 +137,7 @@ impl AgentForm {
             env_var_hosts,
             allow_out: or(fields.allow_out, spec.allow_out),
             deny_out: or(fields.deny_out, spec.deny_out),
-            skill_ids: or(fields.skill, spec.skill_ids),
+            skill_ids: or(resolve::skill_ids(client, &fields.skill).await?, spec.skill_ids),
             preload_memory_limit: fields.preload_memory_limit.or(spec.preload_memory_limit),
             resources: spec.resources,
             idle_timeout_seconds: fields.idle_timeout.or(spec.idle_timeout_seconds),
@@ -155,7 +155,12 @@ impl AgentChanges {
         self.output.output
     }
 
-    pub(super) async fn patch(&self, app: &App, before: &Agent) -> Result<AgentPatch, Fault> {
+    pub(super) async fn patch(
+        &self,
+        app: &App,
+        client: &Client,
+        before: &Agent,
+    ) -> Result<AgentPatch, Fault> {
         let fields = &self.fields;
         let cleared = |field: &str| self.clear.iter().any(|cleared| cleared == field);
         if !self.unset_env.is_empty() || (!fields.env.is_empty() && !before.env_vars.is_empty()) {
@@ -173,6 +178,7 @@ impl AgentChanges {
         }
         let some = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
         let requirements = fields.requirements.as_deref().map(read).transpose()?;
+        let skills = resolve::skill_ids(client, &fields.skill).await?;
         let env_vars = env(&fields.env, app)?;
         let replace_env = !fields.env.is_empty() || !self.unset_env.is_empty();
         let patch = AgentPatch {
@@ -180,14 +186,15 @@ impl AgentChanges {
             model: fields.model.clone(),
             prompt: fields.prompt()?.map(Some).or_else(|| cleared("prompt").then_some(None)),
             harness_image: fields.image.clone().map(Some).or_else(|| cleared("image").then_some(None)),
-            branch: fields.branch.clone(),
+            repo_url: fields.repo.clone().map(Some).or_else(|| cleared("repo").then_some(None)),
+            branch: fields.branch.clone().map(Some).or_else(|| cleared("branch").then_some(None)),
             requirements: requirements.map(Some).or_else(|| cleared("requirements").then_some(None)),
             mcp_servers: None,
             env_vars: replace_env.then_some(env_vars),
             env_var_hosts: Some(hosts(&fields.env_host)?).filter(|hosts| !hosts.is_empty()),
             allow_out: some(&fields.allow_out),
             deny_out: some(&fields.deny_out),
-            skill_ids: Some(fields.skill.clone()).filter(|skills| !skills.is_empty()),
+            skill_ids: Some(skills).filter(|skills| !skills.is_empty() || cleared("skills")),
             preload_memory_limit: fields.preload_memory_limit,
             resources: None,
             idle_timeout_seconds: fields.idle_timeout,
@@ -305,7 +312,7 @@ async fn default_model(app: &App, client: &Client, harness: Option<&str>) -> Res
         known.into_iter().find(|known| known.id == harness).and_then(|known| known.default_model);
     let of_gateway = || app.config.gateway.default_model.clone();
     // As in the dashboard: whatever the harness is set to.
-    Ok(of_harness.or_else(of_gateway).unwrap_or_else(|| "default".to_owned()))
+    Ok(of_harness.or_else(of_gateway).unwrap_or_else(|| Agent::NO_MODEL.to_owned()))
 }
 
 #[cfg(test)]

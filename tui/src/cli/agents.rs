@@ -14,6 +14,7 @@ use super::print::{ago, confirm, note};
 use super::resolve;
 use super::table::{Column, gives_way, whole};
 use super::watch::{Watched, watch};
+use crate::unsaved::{Fate, tally};
 
 /// Rows of a list that is not asked for whole.
 const SHOWN: u32 = 50;
@@ -119,7 +120,7 @@ pub(super) async fn run(app: &App, command: AgentsCommand) -> Result<(), Fault> 
         }
         AgentsCommand::Update(changes) => {
             let row = resolve::agent(&client, changes.agent()).await?;
-            let patch = changes.patch(app, &row.agent).await?;
+            let patch = changes.patch(app, &client, &row.agent).await?;
             let agent = client.patch_agent(row.agent.id, &patch).await?;
             match changes.output() {
                 Format::Table | Format::Name => app.printer.line(&agent.name),
@@ -223,17 +224,22 @@ async fn remove(app: &App, client: &Client, agents: &[String], yes: bool) -> Res
         rows.push(resolve::agent(client, meant).await?);
     }
     if !yes {
-        let mut ending = Vec::new();
+        let (mut ending, mut sessions_ending) = (Vec::new(), Vec::new());
         for row in &rows {
-            let live = resolve::live_sessions(client, Some(row.agent.id)).await?.len();
-            let sessions = match live {
+            let live = resolve::live_sessions(client, Some(row.agent.id)).await?;
+            sessions_ending.extend(live.iter().map(|session| session.id));
+            let sessions = match live.len() {
                 0 => String::new(),
                 1 => " and its live session".to_owned(),
                 live => format!(" and its {live} live sessions"),
             };
             ending.push(format!("{}{sessions}", row.agent.name));
         }
-        confirm(&format!("Remove {}?", ending.join(", ")), "--yes")?;
+        let mut question = format!("Remove {}?", ending.join(", "));
+        if !sessions_ending.is_empty() {
+            question = format!("{}\n{question}", tally(client, &sessions_ending).await.words(Fate::Kept));
+        }
+        confirm(&question, "--yes")?;
     }
     for row in rows {
         client.delete_agent(row.agent.id).await?;

@@ -8,7 +8,9 @@ use clap_complete::Shell;
 use super::agents::{self, AgentsCommand};
 use super::config_cmd::ConfigCommand;
 use super::contexts_cmd::ContextCommand;
+use super::memory::MemoryCommand;
 use super::sessions::{self, SessionsCommand};
+use super::skills::{self, SkillsCommand};
 
 /// Run coding agents in sandboxes, watch them side by side, jump into any of them.
 ///
@@ -72,6 +74,17 @@ pub(super) enum Command {
         list: sessions::ListArgs,
         #[command(subcommand)]
         command: Option<SessionsCommand>,
+    },
+    /// See and change what an agent remembers from one session to the next.
+    #[command(subcommand, alias = "memories")]
+    Memory(MemoryCommand),
+    /// List and change skills, and give them to agents. Lists them when nothing else is asked.
+    #[command(alias = "skill", args_conflicts_with_subcommands = true)]
+    Skills {
+        #[command(flatten)]
+        list: skills::ListArgs,
+        #[command(subcommand)]
+        command: Option<SkillsCommand>,
     },
     /// Remember a server and its key, and talk to it from now on.
     Login(LoginArgs),

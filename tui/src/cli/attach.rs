@@ -20,9 +20,11 @@ use super::slip;
 use crate::attach_cmd::{self, AttachError, AttachOptions, Ending};
 use crate::dashboard::app::{Connection, Found, Locate, Start, endpoint, start};
 use crate::dashboard::key::Key;
+use crate::dashboard::theme::{self, ColorEnvironment};
 use crate::embed::{Revive, Revived};
 use crate::panes::{ColorDepth, PaneSession, PanesConfig};
 use crate::term_input;
+use crate::terminal::{Clipboard, Reports};
 
 /// What is left to do once it is known with whom: it takes the terminal, on a runtime of its own with one thread, where
 /// a key goes to the socket without waking another.
@@ -196,14 +198,23 @@ fn options(
         ..PanesConfig::default()
     };
     let user = app.config.environment.filled("USER").unwrap_or("lap").to_owned();
-    Ok(AttachOptions { sessions, view, panes, name: user, locate: Box::new(locate) })
+    let reports = Reports::around(app.config.environment.filled("STY"));
+    let clipboard = Clipboard::of(&app.config.environment);
+    Ok(AttachOptions { sessions, view, panes, reports, clipboard, name: user, locate: Box::new(locate) })
 }
 
 fn color_depth(app: &App) -> ColorDepth {
     let environment = &app.config.environment;
-    match environment.get("COLORTERM") {
-        _ if app.global.no_color || environment.no_color() => ColorDepth::Mono,
-        Some("truecolor" | "24bit") => ColorDepth::True,
+    let variable = |name| environment.filled(name).map(str::to_owned);
+    let described = ColorEnvironment {
+        no_color: variable("NO_COLOR"),
+        colorterm: variable("COLORTERM"),
+        term: variable("TERM"),
+    };
+    match described.depth() {
+        _ if app.global.no_color => ColorDepth::Mono,
+        theme::ColorDepth::None => ColorDepth::Mono,
+        theme::ColorDepth::True => ColorDepth::True,
         _ => ColorDepth::Palette,
     }
 }

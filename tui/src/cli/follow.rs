@@ -1,5 +1,7 @@
 //! `lap sessions logs --follow`: what a terminal has printed, and then what it prints.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use lap_platform::client::Client;
 use lap_platform::client::attach::{
@@ -13,7 +15,7 @@ use lap_wire::control::{ErrorCode, Mode};
 use super::attach::locate;
 use super::connect::App;
 use super::fault::{Exit, Fault};
-use super::print::note;
+use super::print::{nobody_reads, note};
 use crate::dashboard::app::endpoint;
 
 /// A follower's screen matters only for where its cursor is: the server cuts lines of any terminal to its own size.
@@ -33,8 +35,13 @@ pub(super) async fn follow(
     // Nobody has used this number before.
     let _ = terminal.command(Command::Open { channel, spec });
     let mut following = Following { app, text: PlainText::new(), size: SIZE, screen: None, begun: false };
+    let mut nobody_reads = pin!(nobody_reads());
     loop {
-        let event = match terminal.next().await {
+        let event = tokio::select! {
+            event = terminal.next() => event,
+            () = &mut nobody_reads => return Ok(()),
+        };
+        let event = match event {
             Event::Link(Link::Refused { error }) => {
                 let exit = match error.code {
                     ErrorCode::UnsupportedVersion => Exit::Unreachable,

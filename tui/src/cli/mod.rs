@@ -11,14 +11,18 @@ mod config_cmd;
 mod connect;
 mod contexts;
 mod contexts_cmd;
+mod converse;
 mod doctor;
+mod editor;
 mod fault;
 mod follow;
+mod memory;
 mod print;
 mod resolve;
 mod serve;
 mod session_use;
 mod sessions;
+mod skills;
 mod slip;
 mod table;
 mod watch;
@@ -38,6 +42,7 @@ use connect::App;
 use fault::{Exit, Fault};
 use print::Printer;
 use sessions::SessionsCommand;
+use skills::SkillsCommand;
 
 /// The hidden subcommand: this program is then the keeper of a sandbox on this machine.
 const KEEPER: &str = "__keeper";
@@ -49,6 +54,7 @@ pub fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     match words.next() {
         Some(word) if word == KEEPER => return keeper(words),
+        Some(word) if word == lap_attach_server::mcp::SUBCOMMAND => return tools(words),
         Some(word) if word == crate::embed::SUBCOMMAND => return background(words.next().map(PathBuf::from)),
         _ => {}
     }
@@ -74,6 +80,16 @@ pub fn main() -> ExitCode {
 
 fn keeper(words: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::from(u8::try_from(lap_keeper::main(words)).unwrap_or(1))
+}
+
+fn tools(words: impl Iterator<Item = OsString>) -> ExitCode {
+    match lap_attach_server::mcp::main(words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = print::note(&format!("lap: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn background(file: Option<PathBuf>) -> ExitCode {
@@ -161,6 +177,10 @@ async fn command(
         }
         Some(Command::Agents { list, command }) => {
             agents::run(app, command.unwrap_or(AgentsCommand::Ls(list))).await
+        }
+        Some(Command::Memory(command)) => memory::run(app, command).await,
+        Some(Command::Skills { list, command }) => {
+            skills::run(app, command.unwrap_or(SkillsCommand::Ls(list))).await
         }
         Some(Command::Login(args)) => contexts_cmd::login(app, args).await,
         Some(Command::Logout { context }) => contexts_cmd::logout(app, context),

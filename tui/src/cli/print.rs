@@ -6,6 +6,8 @@ use std::time::Duration;
 use lap_platform::config::Environment;
 use rustix::fd::AsFd;
 use serde::Serialize;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::args::Format;
 use super::fault::{Exit, Fault};
@@ -39,6 +41,22 @@ impl Printer {
     /// A line.
     pub(super) fn line(&self, line: &str) -> Result<(), Fault> {
         out(|stdout| writeln!(stdout, "{line}"))
+    }
+
+    /// A line of a difference between texts.
+    pub(super) fn change(&self, line: &str) -> Result<(), Fault> {
+        let line = table::clean(line);
+        let color = match line.chars().next() {
+            Some('+') => 32,
+            Some('-') => 31,
+            Some('@') => 36,
+            _ => 0,
+        };
+        if self.colors && color > 0 {
+            self.line(&format!("\x1b[{color}m{line}\x1b[0m"))
+        } else {
+            self.line(&line)
+        }
     }
 
     /// A table. Its header is bold; without rows it is not printed, and `empty` says so where people read it.
@@ -123,6 +141,27 @@ fn out(write: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>) -> Re
     match write(&mut stdout).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => other.map_err(Fault::from),
+    }
+}
+
+/// Waits until nobody is left who reads what is printed (`lap … --watch | head`): a command that waits for something to
+/// print is then done, and well. Never, where that cannot be told.
+pub(super) async fn nobody_reads() {
+    let Ok(stdout) = io::stdout().as_fd().try_clone_to_owned() else { return std::future::pending().await };
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for types that could change their descriptor; OwnedFd cannot"
+    )]
+    let watched = AsyncFd::with_interest(stdout, Interest::WRITABLE);
+    // A file or a terminal: the one is never closed by who reads it, the other says so by a signal.
+    let Ok(stdout) = watched else { return std::future::pending().await };
+    loop {
+        match stdout.writable().await {
+            Ok(ready) if ready.ready().is_write_closed() => return,
+            // Somebody reads. The next that is heard of it is news.
+            Ok(mut ready) => ready.clear_ready(),
+            Err(_) => return std::future::pending().await,
+        }
     }
 }
 

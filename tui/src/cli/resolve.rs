@@ -1,7 +1,9 @@
-//! What a person calls an agent or a session: a name, an id, the beginning of one, a URL.
+//! What a person calls an agent, a session, a skill or a memory: a name, an id, the beginning of one, a URL.
 
-use lap_platform::client::{AgentsQuery, Client, ClientError, SessionsQuery};
-use lap_platform::model::{AgentId, AgentRow, Harness, Session, SessionId, SessionStatus};
+use lap_platform::client::{AgentsQuery, Client, ClientError, MemoriesQuery, SessionsQuery, SkillsQuery};
+use lap_platform::model::{
+    AgentId, AgentRow, Harness, Memory, Session, SessionId, SessionStatus, Skill, SkillId,
+};
 use uuid::Uuid;
 
 use super::fault::{Exit, Fault};
@@ -108,6 +110,56 @@ pub(super) async fn session(client: &Client, meant: &str) -> Result<Session, Fau
             .hint(format!("`lap {meant}` starts one"))
     };
     only(live, meant, "live sessions", describe)?.ok_or_else(idle)
+}
+
+/// The skill of the library a person means.
+pub(super) async fn skill(client: &Client, meant: &str) -> Result<Skill, Fault> {
+    let none = || {
+        Fault::new(Exit::NotFound, format!("there is no skill {meant}"))
+            .hint("`lap skills` shows them, `lap skills add SKILL.md` makes one")
+    };
+    if let Some(id) = id_of(client, meant, "skills")? {
+        return client.skill(SkillId(id)).await.map_err(|error| or_not_there(error, none()));
+    }
+    let all = client.all_skills(&SkillsQuery::default()).await?;
+    if let Some(skill) = all.iter().find(|skill| skill.name == meant) {
+        return Ok(skill.clone());
+    }
+    let near = all.iter().filter(|skill| skill.name.contains(&meant.to_lowercase()));
+    let near: Vec<String> = near.take(LISTED).map(|skill| skill.name.clone()).collect();
+    let begins = all.into_iter().filter(|skill| begins_or_ends(skill.id.0, meant)).collect();
+    let describe = |skill: &Skill| format!("{}  {}", short_id(skill.id.0), skill.name);
+    only(begins, meant, "skills", describe)?.ok_or_else(|| match near.is_empty() {
+        true => none(),
+        false => none().hint(format!("did you mean: {}", near.join(", "))),
+    })
+}
+
+/// The skills a person means, as their ids.
+pub(super) async fn skill_ids(client: &Client, meant: &[String]) -> Result<Vec<SkillId>, Fault> {
+    let mut ids = Vec::with_capacity(meant.len());
+    for meant in meant {
+        ids.push(skill(client, meant).await?.id);
+    }
+    Ok(ids)
+}
+
+/// The memory of an agent a person means.
+pub(super) async fn memory(client: &Client, agent: AgentId, meant: &str) -> Result<Memory, Fault> {
+    let none = || {
+        Fault::new(Exit::NotFound, format!("there is no memory {meant} of this agent"))
+            .hint("`lap memory ls <agent>` shows them")
+    };
+    let id = Uuid::parse_str(meant).ok();
+    let query = MemoriesQuery { include_disabled: true, ..MemoriesQuery::default() };
+    let all = client.all_memories(agent, &query).await?;
+    let fits =
+        |memory: &Memory| id.map_or_else(|| begins_or_ends(memory.id.0, meant), |id| memory.id.0 == id);
+    let describe = |memory: &Memory| {
+        let text = memory.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        format!("{}  {text}", short_id(memory.id.0))
+    };
+    only(all.into_iter().filter(fits).collect(), meant, "memories", describe)?.ok_or_else(none)
 }
 
 /// Sessions that are coming up or run: an agent's, or all.

@@ -12,6 +12,7 @@ use super::fault::{Exit, Fault};
 use super::print::{confirm, note};
 use super::resolve::{describe, named};
 use crate::embed::{Down, Ended, Ending};
+use crate::unsaved::{Fate, Tally};
 
 /// The configuration of a server started by hand.
 pub(super) fn configuration(args: &ServeArgs, file: Option<PathBuf>) -> LoadOptions {
@@ -53,7 +54,8 @@ pub(super) async fn down(app: &App, args: &DownArgs) -> Result<(), Fault> {
     let how = Down { keep_sessions: args.keep_sessions, force: args.force };
     let ending = Ending::look(&app.config, how).await?;
     if !args.yes && !ending.sessions().is_empty() {
-        confirm(&question(ending.sessions()), "--yes, or leave them running with --keep-sessions")?;
+        let question = question(ending.sessions(), &ending.unsaved().await);
+        confirm(&question, "--yes, or leave them running with --keep-sessions")?;
     }
     match ending.end().await? {
         Ended::Nothing => note("no server of lap's runs on this machine"),
@@ -74,10 +76,11 @@ pub(super) async fn down(app: &App, args: &DownArgs) -> Result<(), Fault> {
 }
 
 /// What is asked before sessions end with their server.
-fn question(live: &[Session]) -> String {
+fn question(live: &[Session], unsaved: &Tally) -> String {
     let named: Vec<String> = live.iter().take(NAMED).map(named).collect();
     let more = live.len() - named.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let sessions = if live.len() == 1 { "1 session" } else { &format!("{} sessions", live.len()) };
-    format!("{sessions} will end: {}{more}. Their files stay. End the server?", named.join(", "))
+    let unsaved = unsaved.words(Fate::Kept);
+    format!("{sessions} will end: {}{more}.\n{unsaved}\nEnd the server?", named.join(", "))
 }

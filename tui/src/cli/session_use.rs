@@ -9,7 +9,6 @@ use lap_platform::model::{
     AgentId, CreateSession, DetectedIssue, Diagnosis, ExecRequest, Resource, Session, SessionId,
     SessionStatus, Severity,
 };
-use uuid::Uuid;
 
 use super::agent_form::{env, read};
 use super::args::{Format, Output};
@@ -19,6 +18,7 @@ use super::follow::follow;
 use super::print::note;
 use super::resolve;
 use super::table::clean;
+use crate::unsaved::amount;
 
 /// The most that is read for a command's standard input: the API's limit of a request.
 const MAX_STDIN: u64 = 1024 * 1024;
@@ -39,9 +39,9 @@ pub(super) struct CreateArgs {
     /// A variable for this session; without a value it is taken from this environment.
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     env: Vec<String>,
-    /// A skill for this session, by its id.
-    #[arg(long, value_name = "ID")]
-    skill: Vec<Uuid>,
+    /// A skill for this session, by its name or id.
+    #[arg(long)]
+    skill: Vec<String>,
     /// Wait until it is ready, or has failed.
     #[arg(long)]
     wait: bool,
@@ -98,7 +98,7 @@ pub(super) async fn create(app: &App, client: &Client, args: CreateArgs) -> Resu
         },
         initial_attachments: Vec::new(),
         env_vars: env(&args.env, app)?,
-        skill_ids: args.skill,
+        skill_ids: resolve::skill_ids(client, &args.skill).await?,
     };
     let session = if args.wait {
         start_and_wait(client, agent.agent.id, &request).await?
@@ -205,6 +205,51 @@ pub(super) async fn record(app: &App, client: &Client, args: RecordArgs) -> Resu
     let cannot = |error| Fault::new(Exit::Failed, format!("cannot write {}: {error}", path.display()));
     std::fs::write(&path, recording).map_err(cannot)?;
     note(&format!("written to {}; `asciinema play {}` shows it", path.display(), path.display()))
+}
+
+/// Prints what a session's program was told.
+pub(super) async fn prompt(app: &App, client: &Client, session: &str, format: Format) -> Result<(), Fault> {
+    let session = resolve::session(client, session).await?;
+    let told = client.session_prompt(session.id).await?;
+    if format != Format::Table {
+        return app.printer.value(&told, format);
+    }
+    let of = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
+    app.printer.line(&format!("model         {}", of(told.model, "its own choice")))?;
+    app.printer.line(&format!("instructions  {}", of(told.delivered, "none")))?;
+    for text in [told.instructions, told.initial_prompt].into_iter().flatten() {
+        app.printer.line("")?;
+        text.lines().try_for_each(|line| app.printer.line(&clean(line)))?;
+    }
+    Ok(())
+}
+
+/// Says where a session's work is, how much of it is nowhere else, and until when it is kept.
+pub(super) async fn work(app: &App, client: &Client, session: &str, format: Format) -> Result<(), Fault> {
+    let session = resolve::session(client, session).await?;
+    let work = client.session_work(session.id).await?;
+    match format {
+        Format::Table => {}
+        Format::Name => return app.printer.line(work.path.as_deref().unwrap_or_default()),
+        format => return app.printer.value(&work, format),
+    }
+    let unsaved = match (work.unsaved, work.detail) {
+        (Some(unsaved), _) => amount(unsaved).unwrap_or_else(|| "nothing".to_owned()),
+        (None, why) => why.unwrap_or_else(|| "not known".to_owned()),
+    };
+    let kept = match work.kept_until {
+        _ if session.status.is_live() => "as long as the session, and for some days after".to_owned(),
+        Some(until) => {
+            format!("until {}", until.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%F %H:%M"))
+        }
+        None => "until the session is erased".to_owned(),
+    };
+    app.printer.line(&format!("unsaved  {unsaved}"))?;
+    if let Some(path) = work.path {
+        app.printer.line(&format!("path     {path}"))?;
+        app.printer.line(&format!("kept     {kept}"))?;
+    }
+    Ok(())
 }
 
 pub(super) async fn diagnose(app: &App, client: &Client, meant: &str, format: Format) -> Result<(), Fault> {

@@ -12,12 +12,14 @@ use uuid::Uuid;
 use super::args::{AttachArgs, Format, Output};
 use super::attach::{Next, attach};
 use super::connect::App;
+use super::converse::{self, PermitArgs, SendArgs};
 use super::fault::Fault;
 use super::print::{ago, confirm, note};
 use super::resolve::{self, short_id};
 use super::session_use::{self, CreateArgs, ExecArgs, LogsArgs, RecordArgs};
 use super::table::{Column, gives_way, whole};
 use super::watch::{Watched, watch};
+use crate::unsaved::{Fate, tally};
 
 /// Rows of a list that is not asked for whole.
 const SHOWN: u32 = 50;
@@ -46,12 +48,15 @@ pub(super) enum SessionsCommand {
         #[arg(long, conflicts_with = "title")]
         no_title: bool,
     },
-    /// End sessions. Their logs and recordings stay.
+    /// End sessions. Their logs, recordings and workspaces stay for a while.
     #[command(visible_alias = "rm")]
     Stop {
         /// Which.
         #[arg(required = true)]
         sessions: Vec<String>,
+        /// Erase them too: nothing of them is left, neither log nor recording nor what was worked on.
+        #[arg(long)]
+        erase: bool,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
@@ -62,6 +67,31 @@ pub(super) enum SessionsCommand {
         #[arg(required = true)]
         sessions: Vec<String>,
     },
+    /// Say what a session has worked on: where it is, how much of it is nowhere else, and until when it is kept.
+    Work {
+        /// Which session.
+        session: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Print what a session's program was told: its model, its instructions, and how they were given.
+    Prompt {
+        /// Which session.
+        session: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Say something to a session's agent, and print its answer as it comes. Ctrl-C ends the turn.
+    Send(SendArgs),
+    /// Print what was said in a session's conversation.
+    Messages {
+        /// Which session.
+        session: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Answer what a session's agent asks to be allowed; without an answer, show what it asks.
+    Permit(PermitArgs),
     /// Attach to sessions' terminals, side by side.
     Attach(AttachArgs),
     /// Print what a session's terminal has shown, or its sandbox has said.
@@ -153,7 +183,7 @@ async fn run_at(app: &App, client: &Client, command: SessionsCommand) -> Result<
             let session = client.patch_session(session.id, &SessionPatch { title: Some(title) }).await?;
             app.printer.line(&session.id.to_string())
         }
-        SessionsCommand::Stop { sessions, yes } => stop(app, client, &sessions, yes).await,
+        SessionsCommand::Stop { sessions, erase, yes } => stop(app, client, &sessions, erase, yes).await,
         SessionsCommand::Restart { sessions } => {
             for session in all(client, &sessions).await? {
                 let session = client.restart_session(session.id).await?;
@@ -161,6 +191,17 @@ async fn run_at(app: &App, client: &Client, command: SessionsCommand) -> Result<
             }
             Ok(())
         }
+        SessionsCommand::Work { session, output } => {
+            session_use::work(app, client, &session, output.output).await
+        }
+        SessionsCommand::Prompt { session, output } => {
+            session_use::prompt(app, client, &session, output.output).await
+        }
+        SessionsCommand::Send(args) => converse::send(app, client, args).await,
+        SessionsCommand::Messages { session, output } => {
+            converse::messages(app, client, &session, output.output).await
+        }
+        SessionsCommand::Permit(args) => converse::permit(app, client, args).await,
         SessionsCommand::Logs(args) => session_use::logs(app, client, args).await,
         SessionsCommand::Exec(args) => session_use::exec(client, args).await,
         SessionsCommand::Events { session, output } => {
@@ -183,15 +224,28 @@ async fn all(client: &Client, meant: &[String]) -> Result<Vec<Session>, Fault> {
     Ok(sessions)
 }
 
-async fn stop(app: &App, client: &Client, meant: &[String], yes: bool) -> Result<(), Fault> {
+async fn stop(app: &App, client: &Client, meant: &[String], erase: bool, yes: bool) -> Result<(), Fault> {
     let sessions = all(client, meant).await?;
     let live: Vec<_> =
         sessions.iter().filter(|session| session.status.is_live()).map(resolve::named).collect();
-    if !yes && !live.is_empty() {
-        confirm(&format!("End {}?", live.join(", ")), "--yes")?;
+    if !yes && erase {
+        let all: Vec<_> = sessions.iter().map(resolve::named).collect();
+        let what = "with their logs, recordings and workspaces";
+        let ids: Vec<_> = sessions.iter().map(|session| session.id).collect();
+        let unsaved = tally(client, &ids).await.words(Fate::Erased);
+        let question = format!("{unsaved}\nErase {} {what}? This cannot be undone.", all.join(", "));
+        confirm(&question, "--yes")?;
+    } else if !yes && !live.is_empty() {
+        let ids: Vec<_> = sessions.iter().filter(|one| one.status.is_live()).map(|one| one.id).collect();
+        let unsaved = tally(client, &ids).await.words(Fate::Kept);
+        confirm(&format!("{unsaved}\nEnd {}?", live.join(", ")), "--yes")?;
     }
     for session in sessions {
-        let session = client.stop_session(session.id).await?;
+        if erase {
+            client.erase_session(session.id).await?;
+        } else {
+            client.stop_session(session.id).await?;
+        }
         app.printer.line(&session.id.to_string())?;
     }
     Ok(())
@@ -243,6 +297,7 @@ fn cells(session: &Session, agent: &str) -> Vec<String> {
         Attention::None => "",
         Attention::Working => "working",
         Attention::WaitingInput => "input",
+        Attention::WaitingPermission => "permission",
         Attention::Bell => "bell",
         Attention::Exited => "exited",
     };
@@ -291,7 +346,7 @@ impl Watched for Listed<'_> {
                 self.names.borrow_mut().insert(row.agent.id, row.agent.name);
                 return None;
             }
-            Resource::None => return None,
+            Resource::Memory(_) | Resource::None => return None,
         };
         let agent = self.agent_id.is_none_or(|agent| agent == session.agent_id);
         // One that leaves the status asked for is told once more, as it is now: its row would else look unchanged.

@@ -1,13 +1,14 @@
 //! `--watch`: a list that goes on, fed by the change feed.
 
 use std::collections::HashMap;
+use std::pin::pin;
 
 use lap_platform::client::{Client, Feed, FeedEvent};
 use lap_platform::model::{Change, ChangeKind, Resource};
 
 use super::args::Format;
 use super::fault::Fault;
-use super::print::{Printer, note};
+use super::print::{Printer, nobody_reads, note};
 use super::table::{self, Column};
 
 /// A kind of rows that can be watched.
@@ -29,7 +30,7 @@ pub(super) trait Watched {
     fn name(row: &Self::Row) -> String;
 }
 
-/// Prints the list, and from then on every row as it changes, until it is interrupted.
+/// Prints the list, and from then on every row as it changes, until it is interrupted or nobody reads it any more.
 pub(super) async fn watch<W: Watched>(
     client: &Client,
     what: &W,
@@ -39,8 +40,13 @@ pub(super) async fn watch<W: Watched>(
     let mut feed = Feed::new(client.clone(), None);
     let mut shown = Shown { what, printer, format, last: HashMap::new(), begun: false };
     let mut lost = false;
+    let mut nobody_reads = pin!(nobody_reads());
     loop {
-        match feed.next().await {
+        let event = tokio::select! {
+            event = feed.next() => event,
+            () = &mut nobody_reads => return Ok(()),
+        };
+        match event {
             // The list is read once the feed is open: a change in between is then told by both, and missed by none.
             FeedEvent::Connected { resumed } => {
                 if std::mem::take(&mut lost) {

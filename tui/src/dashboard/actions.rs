@@ -38,6 +38,7 @@ pub enum Action {
     Dismiss,
     Redraw,
     ReloadTheme,
+    Suspend,
     Quit,
 }
 
@@ -255,6 +256,9 @@ pub static ACTIONS: &[Entry] = &[
     entry(Action::ReloadTheme, "reload-theme", "reload theme", Group::Program)
         .doc("Read the theme's file again and show it.")
         .keys(&["ctrl-t"]),
+    entry(Action::Suspend, "suspend", "suspend", Group::Program)
+        .doc("Stop the dashboard as a job of your shell, from any list or box; `fg` brings it back.")
+        .keys(&["ctrl-z"]),
     entry(Action::Quit, "quit", "quit", Group::Program)
         .doc("Leave the dashboard. Sessions keep running.")
         .keys(&["q", "ctrl-c"])

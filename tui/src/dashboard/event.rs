@@ -9,7 +9,8 @@ use ratatui::layout::Size;
 
 use super::actions::Action;
 use super::key::Key;
-use super::model::{AgentSort, PanesStatus, SessionSort, Tab};
+use super::model::{AgentSort, Ending, PanesStatus, SessionSort, Tab};
+use crate::unsaved::Tally;
 
 /// Something has happened.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub enum Event {
     Resize(Size),
     /// The change feed says something.
     Feed(FeedEvent),
+    /// A part of the lists has been read, before all of them have.
+    Page(Box<Lists>),
     /// The lists have been read.
     Loaded(Box<Result<Lists, ClientError>>),
     /// What an agent can be has been read.
@@ -116,6 +119,8 @@ pub enum Effect {
     Redraw,
     /// Read the theme again.
     ReloadTheme,
+    /// Stop as a job of the shell.
+    Suspend,
     /// Leave.
     Quit,
 }
@@ -152,6 +157,8 @@ pub enum Request {
     DeleteAgent(AgentId),
     /// What is known about a session.
     Diagnose(SessionId),
+    /// How much work of these sessions is nowhere else: for the question whether this is to end.
+    Unsaved(Ending, Vec<SessionId>),
 }
 
 /// What came of a request.
@@ -174,4 +181,6 @@ pub enum Reply {
     Deleted(AgentId),
     /// What is known about a session.
     Diagnosis(Box<Diagnosis>),
+    /// How much work is nowhere else that belongs to what may end.
+    Unsaved(Ending, Tally),
 }

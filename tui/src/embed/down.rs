@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::presence::{LocalServer, find, holds_data};
 use super::{EmbedError, ensure};
+use crate::unsaved::{Tally, tally};
 
 /// Sessions that are stopped at a time: each may take its grace of 10 s.
 const AT_ONCE: usize = 16;
@@ -94,6 +95,18 @@ impl<'a> Ending<'a> {
     #[must_use]
     pub fn sessions(&self) -> &[Session] {
         &self.live
+    }
+
+    /// How much of their work is nowhere else.
+    pub async fn unsaved(&self) -> Tally {
+        let ids: Vec<_> = self.live.iter().map(|session| session.id).collect();
+        match &self.server {
+            Found::Server(server) if !ids.is_empty() => match client(server) {
+                Ok(client) => tally(&client, &ids).await,
+                Err(_) => Tally { uncounted: ids.len(), ..Tally::default() },
+            },
+            _ => Tally::default(),
+        }
     }
 
     /// Ends them, and then the server.

@@ -15,8 +15,14 @@ use super::EmbedError;
 
 /// What a running server writes down about itself, in the state directory.
 const FILE: &str = "server.json";
-/// The file a running server holds locked, in the data directory; its process id stands in it.
+/// The file a running server holds locked, as it does the data directory it is in; its process id stands in it.
 const LOCK: &str = "lap.lock";
+/// The server's socket, in the data directory.
+const SOCKET: &str = "server.sock";
+/// How often it is looked whether a server that is there has written down where, each time for a moment only.
+const LOOKS: u32 = 100;
+/// Between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The most that is read of either.
 const MAX_BYTES: u64 = 4096;
 /// A server on this machine that has not answered by then is stuck.
@@ -55,14 +61,14 @@ pub(super) struct Announced {
 /// # Errors
 /// When it runs and does not answer, or its key cannot be read.
 pub async fn find(config: &Config) -> Result<Option<LocalServer>, EmbedError> {
-    let Some(announced) = read(&config.dirs.state) else { return Ok(None) };
+    let Some(announced) = announced(config).await? else { return Ok(None) };
     let configured = config.secrets.master_key.as_ref().map(|key| key.expose());
     let (key, _) = MasterKey::find_or_make(configured, &config.dirs.data)?;
     let Announced { url, socket, pid, version, .. } = announced;
     let silent = || EmbedError::Silent { pid, url: url.clone() };
     let client = Client::new(&url, Some(key.expose()))?;
     let one = AgentsQuery { limit: Some(1), ..AgentsQuery::default() };
-    let holds_the_lock = holder(&config.dirs.data) == Some(pid) && is_running(pid);
+    let holds_the_lock = is_running(pid) && holds_data(config, pid);
     match tokio::time::timeout(ANSWER, client.agents(&one)).await {
         Ok(Ok(_)) => Ok(Some(LocalServer { url, socket, pid, version, key })),
         // It is ours and has troubles of its own, which the next request will tell.
@@ -77,6 +83,22 @@ pub async fn find(config: &Config) -> Result<Option<LocalServer>, EmbedError> {
     }
 }
 
+/// What the server has written down about itself. Where nothing is to be read although one is there, it has only just
+/// been started, or somebody has removed the file: it writes it in a moment.
+async fn announced(config: &Config) -> Result<Option<Announced>, EmbedError> {
+    for _ in 0..LOOKS {
+        if let Some(announced) = read(&config.dirs.state) {
+            return Ok(Some(announced));
+        }
+        if holder(config).is_none() {
+            return Ok(None);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    let socket = config.dirs.data.join(SOCKET).display().to_string();
+    holder(config).map(|pid| Err(EmbedError::Silent { pid, url: socket })).transpose()
+}
+
 /// What a server of this machine has written down last, whether or not it still runs. One that was told to end has
 /// taken it back.
 pub(super) fn announcement(config: &Config) -> Option<Announced> {
@@ -89,19 +111,34 @@ fn read(state: &Path) -> Option<Announced> {
     serde_json::from_str(&text).ok()
 }
 
-/// Which process last took the data directory.
-fn holder(data: &Path) -> Option<u32> {
+/// Which process holds the data directory: by what it has locked, so that it is found whatever was removed.
+pub(super) fn holder(config: &Config) -> Option<u32> {
     let mut text = String::new();
-    std::fs::File::open(data.join(LOCK)).ok()?.take(MAX_BYTES).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    let lock = std::fs::File::open(config.dirs.data.join(LOCK));
+    let signed = lock.and_then(|lock| lock.take(MAX_BYTES).read_to_string(&mut text));
+    let signed = signed.ok().and_then(|_| text.trim().parse().ok());
+    if let Some(pid) = signed.filter(|pid| holds_data(config, *pid)) {
+        return Some(pid);
+    }
+    let processes = std::fs::read_dir("/proc").ok()?;
+    let mut pids = processes
+        .flatten()
+        .filter_map(|process| process.file_name().to_str().and_then(|pid| pid.parse().ok()));
+    pids.find(|pid| holds_data(config, *pid))
 }
 
-/// Whether this very process holds the data directory, and not one that happens to have its number: it has the lock
-/// open.
+/// Whether this very process holds the data directory, and not one that happens to have its number: it has the directory,
+/// or the lock in it, open and locked.
 pub(super) fn holds_data(config: &Config, pid: u32) -> bool {
-    let Ok(lock) = std::fs::canonicalize(config.dirs.data.join(LOCK)) else { return false };
+    let Ok(data) = std::fs::canonicalize(&config.dirs.data) else { return false };
+    let lock = data.join(LOCK);
     let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    open.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|file| file == lock))
+    open.flatten().any(|fd| {
+        let held = std::fs::read_link(fd.path()).is_ok_and(|file| file == data || file == lock);
+        let number = fd.file_name();
+        held && std::fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(number))
+            .is_ok_and(|info| info.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
+    })
 }
 
 /// Whether a process runs. One that has ended and that nobody has asked for how (a zombie: containers often have a

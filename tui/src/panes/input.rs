@@ -7,7 +7,7 @@ use super::bindings::{self, Action};
 use super::look::Look;
 use super::pane::MAX_CLIPBOARD;
 use super::state::{Keys, Pane, Panes};
-use super::types::{Effect, Place};
+use super::types::{CopiedBy, Effect, Place};
 use crate::term_input::{InputEvent, Key, KeyModes, encode_key};
 
 /// The largest paste: more than any text a person means to paste, less than the channel queues.
@@ -196,7 +196,7 @@ impl Panes {
         self.held.press(key, id);
     }
 
-    fn paste(&mut self, bytes: &[u8], effects: &mut Vec<Effect>) {
+    pub(super) fn paste(&mut self, bytes: &[u8], effects: &mut Vec<Effect>) {
         let Some(pane) = self.panes.get_mut(&self.focus) else { return };
         if bytes.len() > MAX_PASTE {
             let mib = bytes.len() / (1024 * 1024);
@@ -297,7 +297,7 @@ impl Panes {
                 "{kib} KiB are too much for the clipboard: prefix p pastes them here"
             )));
         } else {
-            effects.push(Effect::Copy(text.clone()));
+            effects.push(Effect::Copy(text.clone(), CopiedBy::Person));
         }
         self.copied = text;
     }

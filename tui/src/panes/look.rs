@@ -2,6 +2,8 @@
 
 use lap_vt::{Point, Terminal};
 
+use super::anchor::{Anchor, Lines};
+
 /// Longest text searched for.
 const MAX_QUERY: usize = 256;
 
@@ -18,6 +20,16 @@ pub(super) struct Look {
     pub(super) query: String,
     /// Whether the query is being typed.
     pub(super) editing: bool,
+    /// What it looked at in a model that was replaced, while that is to be found again.
+    sought: Option<Box<Sought>>,
+}
+
+/// What a view looks at, to be found again in another model of the terminal.
+#[derive(Clone, Debug)]
+struct Sought {
+    top: Option<Anchor>,
+    cursor: Option<Anchor>,
+    selection: Option<(Anchor, Anchor)>,
 }
 
 fn oldest(terminal: &Terminal) -> i32 {
@@ -42,6 +54,7 @@ impl Look {
 
     /// Scrolls by rows; up is back in time.
     pub(super) fn scroll_by(&mut self, terminal: &Terminal, up: i32) {
+        self.give_up();
         let limit = terminal.scrollback_len() as i64;
         self.scroll = (self.scroll as i64 + i64::from(up)).clamp(0, limit) as usize;
         if let Some(cursor) = &mut self.cursor {
@@ -55,15 +68,57 @@ impl Look {
     pub(super) fn follow(&mut self, terminal: &Terminal, rows: usize) {
         let by = i32::try_from(rows).unwrap_or(i32::MAX);
         if self.scroll > 0 || self.cursor.is_some() {
-            self.scroll = (self.scroll + rows).min(terminal.scrollback_len());
+            self.scroll = self.scroll.saturating_add(rows).min(terminal.scrollback_len());
         }
         let oldest = oldest(terminal);
-        let up = |point: &mut Point| point.line = point.line.saturating_sub(by).max(oldest);
-        if let Some((anchor, head)) = &mut self.selection {
-            up(anchor);
-            up(head);
+        // What is selected of rows that are gone is no longer selected; where all of it is gone, nothing is.
+        self.selection = self.selection.and_then(|(anchor, head)| {
+            let up = |point: Point| Point { line: point.line.saturating_sub(by), ..point };
+            let (anchor, head) = (up(anchor), up(head));
+            let kept = |point: Point| if point.line < oldest { Point { line: oldest, x: 0 } } else { point };
+            (anchor.line.max(head.line) >= oldest).then(|| (kept(anchor), kept(head)))
+        });
+        if let Some(cursor) = &mut self.cursor {
+            cursor.line = cursor.line.saturating_sub(by).max(oldest);
         }
-        self.cursor.iter_mut().for_each(up);
+    }
+
+    /// The model is about to be replaced by another of the same terminal: what is looked at is taken down by its text.
+    pub(super) fn hold(&mut self, terminal: &Terminal) {
+        if self.sought.is_some() {
+            return;
+        }
+        let lines = Lines::of(terminal);
+        let of = |point| lines.anchor(point);
+        self.sought = Some(Box::new(Sought {
+            top: (self.scroll > 0).then(|| of(Point { line: self.top(), x: 0 })),
+            cursor: self.cursor.map(of),
+            selection: self.selection.map(|(from, to)| (of(from), of(to))),
+        }));
+    }
+
+    /// Goes to the same text in the new model. False: what the view began with is not there; then it may come with the
+    /// next one, until [`Look::give_up`].
+    pub(super) fn settle(&mut self, terminal: &Terminal) -> bool {
+        let Some(sought) = self.sought.take() else { return true };
+        let lines = Lines::of(terminal);
+        let find = |anchor: &Anchor| lines.find(anchor);
+        let ends = sought.selection.as_ref();
+        self.selection = ends.and_then(|(from, to)| Some((find(from)?, find(to)?)));
+        if let Some(cursor) = sought.cursor.as_ref().and_then(find) {
+            self.cursor = Some(cursor);
+        }
+        let Some(top) = sought.top.as_ref().map(find) else { return true };
+        match top {
+            Some(top) => self.scroll = usize::try_from(-top.line).unwrap_or(0),
+            None => self.sought = Some(sought),
+        }
+        top.is_some()
+    }
+
+    /// What was looked at is nowhere any more.
+    pub(super) fn give_up(&mut self) {
+        self.sought = None;
     }
 
     /// Whether it still is what it was made for: scrollback may be gone, with the alternate screen for one.
@@ -142,7 +197,14 @@ impl Look {
     /// The selected text.
     pub(super) fn text(&self, terminal: &Terminal) -> Option<String> {
         let (from, to) = self.selected()?;
-        Some(terminal.text(from, to)).filter(|text| !text.is_empty())
+        let mut text = terminal.text(from, to);
+        // Past the end of the last line there is nothing, wherever the pointer was let go.
+        let next = Point { x: to.x.saturating_add(1), ..to };
+        let after = terminal.text(next, Point { x: terminal.size().cols, ..to });
+        if after.trim().is_empty() {
+            text.truncate(text.trim_end_matches(' ').len());
+        }
+        Some(text).filter(|text| !text.is_empty())
     }
 
     // Searching.
@@ -243,10 +305,40 @@ mod tests {
         t.feed(b"\r\nmore\r\nand more");
         look.follow(&t, t.scrollback_len() - len);
         assert_eq!(text(&t, &look), before);
+        // Also where the scrollback is full, so that it grows no longer.
+        let mut full = Terminal::new(Size { cols: 20, rows: 3 }, Limits { scrollback_bytes: 4000 });
+        full.feed(lines(500).as_bytes());
+        let (mut back, len) = (Look::default(), full.scrollback_len());
+        back.scroll_by(&full, 9);
+        let (before, pushed) = (text(&full, &back), full.rows_pushed());
+        full.feed(b"\r\nmore\r\nand more");
+        back.follow(&full, (full.rows_pushed() - pushed) as usize);
+        assert!(full.scrollback_len() <= len);
+        assert_eq!(text(&full, &back), before);
         look.scroll_by(&t, 1000);
         assert_eq!(text(&t, &look).as_deref(), Some("line 0"));
         look.scroll_by(&t, -1000);
         assert_eq!(look.scroll, 0);
+    }
+
+    #[test]
+    fn what_is_selected_is_what_was_marked_or_nothing_once_it_is_gone() {
+        let mut t = Terminal::new(Size { cols: 20, rows: 3 }, Limits { scrollback_bytes: 4000 });
+        t.feed(lines(500).as_bytes());
+        let len = t.scrollback_len() as i32;
+        let of = |from: i32, to: i32| Some((Point { line: from, x: 2 }, Point { line: to, x: 9 }));
+        let mut old = Look { selection: of(-len, -len + 1), ..Look::default() };
+        let mut half = Look { selection: of(-len + 1, -len + 4), ..Look::default() };
+        let mut kept = Look { selection: of(-3, -1), ..Look::default() };
+        let before = [old.text(&t).unwrap(), half.text(&t).unwrap(), kept.text(&t).unwrap()];
+        let pushed = t.rows_pushed();
+        t.feed(b"\r\n1\r\n2\r\n3");
+        let rows = (t.rows_pushed() - pushed) as usize;
+        [&mut old, &mut half, &mut kept].into_iter().for_each(|look| look.follow(&t, rows));
+        assert_eq!(old.text(&t), None);
+        let half = half.text(&t).unwrap();
+        assert!(before[1].ends_with(&half) && half.starts_with("line"), "{half:?} of {:?}", before[1]);
+        assert_eq!(kept.text(&t), Some(before[2].clone()));
     }
 
     #[test]
@@ -257,6 +349,22 @@ mod tests {
             let look = Look { selection: Some(selection), ..Look::default() };
             assert_eq!(look.text(&t).as_deref(), Some("world\nsecond"));
         }
+    }
+
+    #[test]
+    fn the_last_line_of_a_selection_ends_where_its_text_does() {
+        let t = terminal("hello world\r\nsecond   \r\n");
+        for (to, text) in [
+            (Point { line: 1, x: 17 }, "world\nsecond"),
+            (Point { line: 0, x: 19 }, "world"),
+            (Point { line: 2, x: 9 }, "world\nsecond\n"),
+        ] {
+            let look = Look { selection: Some((Point { line: 0, x: 6 }, to)), ..Look::default() };
+            assert_eq!(look.text(&t).map(|text| text.replace("second   ", "second")).as_deref(), Some(text));
+        }
+        let within = (Point { line: 0, x: 0 }, Point { line: 0, x: 5 });
+        let look = Look { selection: Some(within), ..Look::default() };
+        assert_eq!(look.text(&t).as_deref(), Some("hello "), "a blank before a word is one");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! Every key but the prefix belongs to the program in the focused pane.
 
+mod anchor;
 mod bindings;
 mod hints;
 mod input;
@@ -29,7 +30,7 @@ pub use preview::Preview;
 pub use state::Panes;
 pub use style::PaneStyle;
 pub use types::{
-    ColorDepth, Effect, HostColors, OuterKeys, PaneEvent, PaneSession, PanesConfig, Place,
+    ColorDepth, CopiedBy, Effect, HostColors, OuterKeys, PaneEvent, PaneSession, PanesConfig, Place,
     SCROLLBACK_PER_PANE, ShownCursor,
 };
 

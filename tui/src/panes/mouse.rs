@@ -102,6 +102,10 @@ impl Panes {
                 self.selecting = Some(id);
                 pane.viewed.dirty = true;
             }
+            MouseEventKind::Down(MouseButton::Middle) if !self.copied.is_empty() => {
+                let text = self.copied.clone();
+                self.paste(text.as_bytes(), effects);
+            }
             _ => {}
         }
     }

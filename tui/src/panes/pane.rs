@@ -9,7 +9,7 @@ use lap_wire::ChannelId;
 use lap_wire::control::{ExitStatus, How, LeaseAction, Mode, Size, Viewer, WireError};
 use lap_wire::limits::MAX_SNAPSHOT_SCROLLBACK;
 
-use super::{Effect, HostColors, PaneSession};
+use super::{CopiedBy, Effect, HostColors, PaneSession};
 
 /// A program's update (mode 2026) is held back no longer than this: beyond it, it forgot to end it.
 pub(super) const HELD_AT_MOST: Duration = Duration::from_millis(100);
@@ -273,7 +273,7 @@ impl Viewed {
     }
 
     fn output(&mut self, offset: u64, bytes: &[u8], effects: &mut Vec<Effect>) {
-        let before = self.terminal.scrollback_len();
+        let before = self.terminal.rows_pushed();
         let known = usize::try_from(self.head.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
         let (answered, new) = bytes.split_at(known);
         if !answered.is_empty() {
@@ -306,7 +306,8 @@ impl Viewed {
                 effects.push(self.input(replies.into(), true));
             }
         }
-        self.scrolled += self.terminal.scrollback_len().saturating_sub(before);
+        let pushed = self.terminal.rows_pushed().saturating_sub(before);
+        self.scrolled += usize::try_from(pushed).unwrap_or(usize::MAX);
     }
 
     fn after_feed(&mut self, now: Instant) {
@@ -326,7 +327,7 @@ impl Viewed {
 fn copy(data: &[u8], effects: &mut Vec<Effect>) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if text.len() <= MAX_CLIPBOARD {
-        effects.push(Effect::Copy(text.to_owned()));
+        effects.push(Effect::Copy(text.to_owned(), CopiedBy::Program));
     } else {
         effects.push(Effect::Notice(format!("a program wanted to copy {} bytes: too much", text.len())));
     }

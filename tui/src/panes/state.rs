@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lap_platform::client::attach::{Event, Link};
+use lap_platform::client::attach::{ChannelEvent, Event, Link};
 use lap_wire::control::{Mode, Size};
 use ratatui::layout::Rect;
 
@@ -407,10 +407,21 @@ impl Panes {
                 let Some(pane) = self.panes.values_mut().find(|pane| pane.viewed.channel == channel) else {
                     return;
                 };
+                let replaced = matches!(event, ChannelEvent::Snapshot { .. });
+                if let (true, Some(look)) = (replaced, &mut pane.look) {
+                    look.hold(&pane.viewed.terminal);
+                }
                 pane.viewed.handle(event, self.now, effects);
                 let scrolled = std::mem::take(&mut pane.viewed.scrolled);
                 if let Some(look) = &mut pane.look {
                     look.follow(&pane.viewed.terminal, scrolled);
+                    if replaced && !look.settle(&pane.viewed.terminal) {
+                        // It may be in what a snapshot leaves out unless it is asked for.
+                        match pane.viewed.wants_history() {
+                            Some(effect) => effects.push(effect),
+                            None => look.give_up(),
+                        }
+                    }
                     look.clamp(&pane.viewed.terminal);
                 }
             }

@@ -354,6 +354,20 @@ fn an_update_is_shown_whole_or_after_a_tenth_of_a_second() {
 }
 
 #[test]
+fn the_middle_button_pastes_what_was_copied_last() {
+    let mut stage = Stage::new();
+    let a = stage.open("a", Place::Right);
+    stage.output(a, 0, "first line\r\nsecond");
+    let middle = MouseEventKind::Down(MouseButton::Middle);
+    stage.mouse(middle, 2, 5, NONE);
+    assert_eq!(stage.typed(a), "", "nothing was copied yet");
+    stage.mouse(MouseEventKind::Down(MouseButton::Left), 0, 1, NONE);
+    stage.mouse(MouseEventKind::Up(MouseButton::Left), 4, 1, NONE);
+    stage.mouse(middle, 2, 5, NONE);
+    assert_eq!(stage.typed(a), "first");
+}
+
+#[test]
 fn the_mouse_is_the_programs_at_its_own_places_unless_shift_is_held() {
     let mut stage = Stage::new();
     let _ = stage.open("a", Place::Right);
@@ -368,7 +382,7 @@ fn the_mouse_is_the_programs_at_its_own_places_unless_shift_is_held() {
     stage.mouse(MouseEventKind::Drag(left), 35, 2, shift);
     stage.mouse(MouseEventKind::Up(left), 35, 2, shift);
     assert_eq!(stage.typed(b), "");
-    assert!(stage.take().contains(&Effect::Copy("first line\nsecon".into())));
+    assert!(stage.take().contains(&Effect::Copy("first line\nsecon".into(), CopiedBy::Person)));
     stage.mouse(MouseEventKind::Down(left), 2, 5, NONE);
     assert_eq!(stage.panes.focused().unwrap().id, "a", "a click gives the focus");
     stage.mouse(MouseEventKind::Up(left), 2, 5, NONE);
@@ -419,6 +433,28 @@ fn looking_back_brings_the_scrollback_that_a_resize_left_out() {
 }
 
 #[test]
+fn what_is_looked_at_stays_over_a_resize_and_the_history_that_comes_after_it() {
+    let mut stage = Stage::new();
+    let a = stage.open("a", Place::Right);
+    let story = |n: usize| (0..n).map(|i| format!("{i}: {}\r\n", "word ".repeat(i % 19))).collect::<String>();
+    stage.output(a, 0, &story(300));
+    for _ in 0..40 {
+        stage.mouse(MouseEventKind::ScrollUp, 5, 5, NONE);
+    }
+    stage.take();
+    let (before, size) = (stage.screen()[1].clone(), Size { cols: 44, rows: 11 });
+    assert!(before.contains(": word"), "{before}");
+    stage.event(a, ChannelEvent::Resized { size });
+    // First the screen alone, then, as asked, with what came before it, and with what was printed meanwhile.
+    stage.snapshot(a, 9000, &story(5));
+    let asks = |effect: &Effect| matches!(effect, Effect::Attach(Command::Snapshot { .. }));
+    assert_eq!(stage.take().iter().filter(|effect| asks(effect)).count(), 1);
+    stage.snapshot(a, 9500, &story(320));
+    let after = stage.screen()[1].trim_end_matches('·').to_owned();
+    assert!(before.starts_with(&after) && after.len() > 20, "{before:?} and {after:?}");
+}
+
+#[test]
 fn scrollback_is_searched_and_copied_from_the_keyboard() {
     let mut stage = Stage::new();
     let a = stage.open("a", Place::Right);
@@ -434,7 +470,7 @@ fn scrollback_is_searched_and_copied_from_the_keyboard() {
     for c in ['v', '$', 'y'] {
         stage.press(KeyCode::Char(c), NONE);
     }
-    assert!(stage.take().contains(&Effect::Copy("line 7".into())));
+    assert!(stage.take().contains(&Effect::Copy("line 7".into(), CopiedBy::Person)));
     assert_eq!(stage.screen()[1], "line 30", "back at the program");
     stage.command('p');
     assert_eq!(stage.typed(a), "line 7");

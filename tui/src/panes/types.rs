@@ -39,13 +39,22 @@ pub enum PaneEvent {
     Tick,
 }
 
+/// Who copies something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CopiedBy {
+    /// The person at the keyboard, who is told of it.
+    Person,
+    /// A program in a session, as often as it likes.
+    Program,
+}
+
 /// What the owner is to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Give this to the attach client.
     Attach(Command),
     /// Put this into the person's clipboard (OSC 52).
-    Copy(String),
+    Copy(String, CopiedBy),
     /// Tell the person, briefly.
     Notice(String),
     /// Ring the outer terminal's bell: a program in a pane did.

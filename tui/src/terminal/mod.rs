@@ -7,6 +7,7 @@
 //! Whatever ends lap (an error, a panic, a signal), the terminal is restored before anything is printed.
 
 mod backend;
+mod clipboard;
 mod inputs;
 mod outlet;
 mod restore;
@@ -17,14 +18,15 @@ mod tty;
 use std::io;
 
 pub use backend::ScreenBackend;
+pub use clipboard::{Clipboard, Copied};
 pub use inputs::{Inputs, TermInput};
 pub use outlet::Outlet;
 pub use restore::install_panic_hook;
-pub use screen::{Screen, copy_sequence, host_colors};
+pub use screen::{Reports, Screen, copy_sequence, host_colors};
 pub use signals::{Signal, Signals};
 pub use tty::Tty;
 
-pub(crate) use signals::stop_self;
+pub(crate) use signals::{stop_job, stop_self};
 pub(crate) use tty::wait_writable;
 
 /// Why lap cannot use its terminal.

@@ -57,7 +57,23 @@ impl Signals {
     }
 }
 
+/// Whether somebody is there who lets a stopped lap go on. A shell with jobs gives each a group of its own; in the group
+/// of the session's leader (`tmux new lap`, `ssh -t host lap`) lap would stay stopped for ever.
+fn is_job() -> bool {
+    let group = rustix::process::getpgrp();
+    rustix::process::getsid(None).is_ok_and(|session| session != group)
+}
+
 /// Stops this process as an unhandled SIGTSTP would; returns when it goes on.
 pub(crate) fn stop_self() {
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+    if is_job() {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+    }
+}
+
+/// What a terminal that is not raw does at Ctrl-Z: the whole job gets SIGTSTP, and lap its [`Signal::Stop`].
+pub(crate) fn stop_job() {
+    if is_job() {
+        let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TSTP);
+    }
 }

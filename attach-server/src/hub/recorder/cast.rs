@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,7 @@ pub(super) struct Cast {
 
 impl Cast {
     pub(super) fn create(path: &Path, size: Size) -> io::Result<Cast> {
-        let file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
+        let file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
         let mut cast = Cast::of(file, 0);
         let timestamp = jiff::Timestamp::now().as_second();
         let term = json!({ "cols": size.cols, "rows": size.rows, "type": "xterm-256color" });

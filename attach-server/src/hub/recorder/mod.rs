@@ -13,6 +13,7 @@ mod writer;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -121,7 +122,9 @@ impl Recordings {
         config: RecordingConfig,
         metrics: HubMetrics,
     ) -> io::Result<(Recordings, std::thread::JoinHandle<()>)> {
-        fs::create_dir_all(&config.directory)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.directory)?;
+        // One of an earlier version may be open to others, with what it has recorded.
+        fs::set_permissions(&config.directory, fs::Permissions::from_mode(0o700))?;
         let (jobs, waiting) = sync_channel(MAX_JOBS);
         let queued = Arc::new(AtomicUsize::new(0));
         let writer = Writer {
@@ -407,7 +410,7 @@ impl Recorder {
             return Needs::Nothing;
         }
         self.hand_on();
-        let code = status.code.unwrap_or(-1);
+        let code = status.shell_code();
         if self.tape.failed.load(Ordering::Relaxed) {
             self.lost(Gap::NotWritten);
         }

@@ -91,7 +91,7 @@ fn simulate<T>(net: Net, channels: usize, program: Program, test: impl AsyncFnOn
         let (links, running) = unstarted.start();
         spawn_local(running);
         let shared = Shared { metrics: HubMetrics::default(), typed: Cell::new(None), max_viewers: channels };
-        let hub = Hub::new(Arc::new(Nothing), links, None, shared);
+        let hub = Hub::new(Arc::new(Nothing), links, None, shared, std::time::Duration::ZERO);
         let (server, client, gauge) = net::link(net);
         let grant = Grant { only_session: None, may_type: true };
         let writer = Rc::new(ClientWriter::new(1, Speaks::Attach, Box::new(server)));

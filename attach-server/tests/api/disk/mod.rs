@@ -78,6 +78,16 @@ impl Way {
         Way::those_that_work(&[Way::UserNamespace, Way::MountNamespace, Way::Preload]).await
     }
 
+    /// The way of a server that needs no right at all.
+    pub(crate) fn plain() -> Way {
+        Way::Mode
+    }
+
+    /// Ways to mounts of one's own.
+    pub(crate) async fn to_mounts() -> Vec<Way> {
+        Way::those_that_work(&[Way::UserNamespace, Way::MountNamespace]).await
+    }
+
     /// Ways to a disk that is read-only.
     pub(crate) async fn to_read_only() -> Vec<Way> {
         let all = [Way::UserNamespace, Way::MountNamespace, Way::Mode, Way::ModeWithoutCapability];
@@ -105,6 +115,12 @@ pub(crate) enum Disk {
     ReadOnly,
     /// Room for so many KiB in all, or (without a disk of its own) in each file.
     Small(u32),
+    /// Room for so many files. Where there are mounts.
+    Files(u32),
+    /// As ever, but the server may have no more than so many files open.
+    OpenFiles(u32),
+    /// As ever, but the whole machine has no more than so many terminals. Where there are mounts.
+    Terminals(u32),
 }
 
 /// The server with its data on such a disk: `$0` is the directory, `$1` the server.
@@ -118,6 +134,14 @@ fn server(way: Way, disk: Disk, dir: &Home, then: &str) -> Command {
         Disk::ReadOnly if way.mounts() => "mount -t tmpfs -o ro,mode=700 none \"$0\"".to_owned(),
         Disk::ReadOnly => "chmod 555 \"$0\"".to_owned(),
         Disk::Small(kib) if way.mounts() => format!("mount -t tmpfs -o size={kib}k,mode=700 none \"$0\""),
+        Disk::Files(count) => {
+            format!("mount -t tmpfs -o size={ROOM_KIB}k,nr_inodes={count},mode=700 none \"$0\"")
+        }
+        Disk::OpenFiles(count) => format!("ulimit -n {count}"),
+        Disk::Terminals(count) => format!(
+            "mount -t devpts -o newinstance,ptmxmode=666,mode=620,max={count} none /dev/pts && \
+             mount --bind /dev/pts/ptmx /dev/ptmx"
+        ),
         Disk::Small(kib) => {
             std::fs::write(room, (kib * 1024).to_string()).unwrap();
             ":".to_owned()
@@ -160,7 +184,8 @@ start
 while read -r order; do
   case $order in
     fill) if [ -n "$LAP_TEST_DISK" ]; then echo 0 >"$0.room"; else cat /dev/zero >"$0/ballast" 2>/dev/null; fi ;;
-    empty) if [ -n "$LAP_TEST_DISK" ]; then rm "$0.room"; else rm "$0/ballast"; fi ;;
+    files) ( i=0; while : >"$0/ballast$i"; do i=$((i + 1)); done ) 2>/dev/null ;;
+    empty) if [ -n "$LAP_TEST_DISK" ]; then rm "$0.room"; else rm "$0"/ballast*; fi ;;
     restart) kill -TERM "$server"; wait "$server" || exit 1; start ;;
   esac
   echo done
@@ -170,8 +195,12 @@ kill -TERM "$server"; wait "$server"
 
 impl OnDisk {
     pub(crate) fn start(way: Way) -> OnDisk {
+        OnDisk::start_on(way, Disk::Small(ROOM_KIB))
+    }
+
+    pub(crate) fn start_on(way: Way, disk: Disk) -> OnDisk {
         let dir = Home::new();
-        let mut command = server(way, Disk::Small(ROOM_KIB), &dir, ORDERS);
+        let mut command = server(way, disk, &dir, ORDERS);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut shell = command.spawn().unwrap();
         if way == Way::Preload {
@@ -207,6 +236,11 @@ impl OnDisk {
     /// From here on there is no room.
     pub(crate) async fn fill(&mut self) {
         self.order("fill").await;
+    }
+
+    /// From here on there is no room for one file more.
+    pub(crate) async fn fill_with_files(&mut self) {
+        self.order("files").await;
     }
 
     /// There is room again.

@@ -1,6 +1,7 @@
 //! Where a server is, and making a socket to it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lap_wire::PROTOCOL;
 use lap_wire::control::{ErrorCode, WireError};
@@ -11,11 +12,11 @@ use tokio_tungstenite::tungstenite::error::UrlError;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, Response, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Error};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 use tokio_util::either::Either;
 
 use super::Lost;
-use crate::client::answer;
+use crate::client::{answer, trust};
 use crate::model::{ErrorBody, ErrorDetail};
 use crate::unix_socket;
 
@@ -103,10 +104,13 @@ impl Endpoint {
 pub(super) async fn connect(endpoint: Endpoint) -> Result<Socket, Lost> {
     let invalid = |message| Lost::Refused(WireError::new(ErrorCode::Invalid, message));
     let request = endpoint.request().map_err(invalid)?;
-    if request.uri().scheme_str() == Some("wss") {
-        // Fails only where one is installed already, which is then the one to use.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
+    let connector = match request.uri().scheme_str() {
+        Some("wss") => {
+            let trusted = trust::config().map_err(|error| Lost::Failed(error.to_string()))?;
+            Some(Connector::Rustls(Arc::new(trusted)))
+        }
+        _ => None,
+    };
     let mut config = WebSocketConfig::default();
     config.read_buffer_size = READ_BUFFER;
     config.write_buffer_size = 0;
@@ -114,7 +118,8 @@ pub(super) async fn connect(endpoint: Endpoint) -> Result<Socket, Lost> {
     config.max_message_size = Some(MAX_MESSAGE);
     config.max_frame_size = Some(MAX_MESSAGE);
     let stream = open(&request, endpoint.socket.as_deref()).await.map_err(|error| judge(&error))?;
-    let made = tokio_tungstenite::client_async_tls_with_config(request, stream, Some(config), None).await;
+    let made =
+        tokio_tungstenite::client_async_tls_with_config(request, stream, Some(config), connector).await;
     made.map(|(socket, _)| socket).map_err(|error| judge(&error))
 }
 
@@ -141,6 +146,9 @@ async fn open(
 fn judge(error: &Error) -> Lost {
     let refused =
         |code, message: &str, hint: &str| Lost::Refused(WireError::new(code, message).with_hint(hint));
+    if let Some(reason) = answer::mistrust(error) {
+        return Lost::Failed(reason);
+    }
     match error {
         Error::Http(response) => match response.status().as_u16() {
             401 => refused(
@@ -161,6 +169,9 @@ fn judge(error: &Error) -> Lost {
             _ => upgrade_refused(response),
         },
         Error::Url(UrlError::UnableToConnect(_)) | Error::Io(_) => Lost::Failed(plain(error)),
+        Error::Protocol(tungstenite::error::ProtocolError::HttparseError(_)) => {
+            Lost::Failed(answer::NO_HTTP.to_owned())
+        }
         Error::Url(_) | Error::HttpFormat(_) => {
             refused(ErrorCode::Invalid, "the server's address is no URL", "check the URL of the context")
         }

@@ -68,8 +68,9 @@ impl Drop for User {
 pub struct Channel {
     user: Arc<User>,
     opened: Opened,
-    /// Acknowledged after so many bytes, or when there is nothing else to do.
+    /// Acknowledged after so many bytes, or when there is nothing else to do and nothing is held back.
     ack_every: u64,
+    hold_back: bool,
     taken: u64,
     acked: u64,
 }
@@ -95,7 +96,14 @@ impl Keeper {
         });
         let (user, opened) = opening.await?;
         let taken = opened.offset;
-        Ok(Channel { user, opened, ack_every: u64::from(window / 4).max(1), taken, acked: taken })
+        Ok(Channel {
+            user,
+            opened,
+            ack_every: u64::from(window / 4).max(1),
+            hold_back: false,
+            taken,
+            acked: taken,
+        })
     }
 }
 
@@ -104,6 +112,22 @@ impl Channel {
     #[must_use]
     pub fn opened(&self) -> &Opened {
         &self.opened
+    }
+
+    /// Acknowledges nothing before so many bytes of output were taken: the keeper of a program on pipes retains what is
+    /// not acknowledged, so that another who opens the stream anew gets it again. Less than the channel's window.
+    pub fn hold_back(&mut self, bytes: u64) {
+        (self.ack_every, self.hold_back) = (bytes, true);
+    }
+
+    /// Acknowledges what was taken up to this offset: the keeper of a program on pipes retains what follows. For a channel
+    /// that holds back.
+    pub fn acknowledge(&mut self, offset: u64) {
+        if offset > self.acked {
+            self.acked = offset;
+            self.user.shared.lock().acknowledge(offset);
+            self.user.shared.to_do.notify_one();
+        }
     }
 
     /// What comes next. Taking it says that everything before it has been dealt with. Can be dropped while waiting.
@@ -116,9 +140,9 @@ impl Channel {
             let event = {
                 let mut state = shared.lock();
                 let event = state.take();
-                let due = self.taken - self.acked;
-                if due >= self.ack_every || due > 0 && event.is_none() {
-                    state.ack = Some(self.taken);
+                let due = self.taken.saturating_sub(self.acked);
+                if due >= self.ack_every || due > 0 && event.is_none() && !self.hold_back {
+                    state.acknowledge(self.taken);
                     self.acked = self.taken;
                     shared.to_do.notify_one();
                 }
@@ -181,6 +205,13 @@ impl InputSender {
     #[must_use]
     pub fn base(&self) -> u64 {
         self.base
+    }
+
+    /// How much the program's input has taken in, as far as is known: an absolute offset.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        let state = self.user.shared.lock();
+        state.base + state.input.acked()
     }
 
     /// Sends `bytes`, waiting for room. Not all of them are sent if this is dropped while waiting.

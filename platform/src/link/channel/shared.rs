@@ -79,6 +79,8 @@ pub(super) struct State {
     pub(super) is_open: bool,
     /// To be acknowledged.
     pub(super) ack: Option<u64>,
+    /// What was said to be dealt with last: one that was sent may have been lost with its connection.
+    acknowledged: Option<u64>,
     pub(super) outgoing: VecDeque<ClientMessage>,
     pub(super) input: Unacknowledged,
     /// Where the keeper had come when the channel was opened first: offset 0 of `input`.
@@ -105,6 +107,7 @@ impl Shared {
             was_open: false,
             is_open: false,
             ack: None,
+            acknowledged: None,
             outgoing: VecDeque::new(),
             input: Unacknowledged::new(),
             base: 0,
@@ -154,6 +157,12 @@ impl Shared {
 }
 
 impl State {
+    /// Has everything before this acknowledged, on this connection and on each that follows.
+    pub(super) fn acknowledge(&mut self, offset: u64) {
+        self.acknowledged = self.acknowledged.max(Some(offset));
+        self.ack = self.acknowledged;
+    }
+
     pub(super) fn output(&mut self, offset: u64, piece: &[u8]) {
         self.bytes += piece.len();
         match self.inbox.back_mut() {
@@ -250,6 +259,7 @@ impl State {
         }
         (self.sent, self.eof_sent, self.is_open) = (self.input.acked(), false, true);
         self.held_until = None;
+        self.ack = self.acknowledged;
         Ok(())
     }
 }
@@ -257,6 +267,22 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_acknowledged_is_said_again_on_the_next_connection() {
+        let shared = Shared::new(1024, 0);
+        let mut state = shared.lock();
+        let opened = Opened::of_file();
+        state.opened(&opened).unwrap();
+        assert_eq!(state.ack, None);
+        state.acknowledge(100);
+        assert_eq!(state.ack.take(), Some(100), "sent, and lost with its connection");
+        state.broken(512);
+        state.opened(&opened).unwrap();
+        assert_eq!(state.ack.take(), Some(100));
+        state.acknowledge(50);
+        assert_eq!(state.ack.take(), Some(100), "it never goes back");
+    }
 
     fn take(shared: &Shared) -> Option<Result<ChannelEvent, LinkError>> {
         shared.lock().take()

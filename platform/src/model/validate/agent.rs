@@ -29,7 +29,9 @@ pub fn agent(agent: &Agent) -> Result<(), Vec<FieldError>> {
     if let Some(url) = &agent.repo_url {
         repo_url(&mut faults, url);
     }
-    branch(&mut faults, &agent.branch);
+    if let Some(name) = &agent.branch {
+        branch(&mut faults, name);
+    }
     if let Some(requirements) = &agent.requirements {
         faults.block(&["requirements"], requirements, REQUIREMENTS_BYTES);
     }
@@ -200,7 +202,7 @@ mod tests {
             harness_id: "shell".into(),
             harness_image: None,
             repo_url: None,
-            branch: "main".into(),
+            branch: Some("main".into()),
             requirements: None,
             mcp_servers: vec![],
             env_vars: EnvVars::new(),

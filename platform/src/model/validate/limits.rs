@@ -36,6 +36,22 @@ pub const EGRESS_CHARS: usize = 253;
 pub const AGENT_SKILLS: usize = 100;
 /// Skills of one session alone.
 pub const SESSION_SKILLS: usize = 10;
+/// Parts of one message.
+pub const MESSAGE_PARTS: usize = 100;
+/// A memory's text.
+pub const MEMORY_CHARS: usize = 16_384;
+/// Tags of one memory.
+pub const MEMORY_TAGS: usize = 8;
+/// One of them.
+pub const MEMORY_TAG_CHARS: usize = 40;
+/// A memory's priority goes from minus this to this.
+pub const MEMORY_PRIORITY: i32 = 100;
+/// A skill's name: the limit of those who read it (agentskills.io).
+pub const SKILL_NAME_CHARS: usize = 64;
+/// A skill's description: the limit of those who read it.
+pub const SKILL_DESCRIPTION_CHARS: usize = 1024;
+/// A skill's text.
+pub const SKILL_BYTES: usize = 256 * 1024;
 /// Memories put into a prompt.
 pub const PRELOAD_MEMORIES: u32 = 50;
 /// The shortest idle time-out, in seconds.

@@ -5,14 +5,22 @@ mod agent;
 mod env;
 mod git;
 pub mod limits;
+mod memory;
+mod message;
 mod net;
 mod resources;
+#[cfg(feature = "kubernetes")]
+pub(crate) use resources::quantity;
 mod session;
+mod skill;
 mod text;
 
 pub use agent::{agent, session_env};
+pub use memory::memory;
+pub use message::send_message;
 pub use net::{EgressPattern, PatternError};
 pub use session::{create_session, exec, session_patch};
+pub use skill::{skill, skill_said};
 
 use super::FieldError;
 

@@ -50,7 +50,7 @@ fn amounts(faults: &mut Faults, side: &str, amounts: &ResourceAmounts) {
 }
 
 /// A Kubernetes quantity in thousandths of its unit. `None`: it is none, or zero, or beyond any machine.
-fn quantity(text: &str) -> Option<u128> {
+pub(crate) fn quantity(text: &str) -> Option<u128> {
     if text.len() > QUANTITY_CHARS {
         return None;
     }

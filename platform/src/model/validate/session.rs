@@ -22,15 +22,16 @@ pub fn create_session(request: &CreateSession) -> Result<(), Vec<FieldError>> {
     }
     faults.count(&["initial_attachments"], request.initial_attachments.len(), ATTACHMENTS);
     for (index, attachment) in request.initial_attachments.iter().enumerate() {
-        self::attachment(&mut faults, &index.to_string(), attachment);
+        self::attachment(&mut faults, &["initial_attachments", &index.to_string()], attachment);
     }
     env_vars(&mut faults, &request.env_vars);
     faults.count(&["skill_ids"], request.skill_ids.len(), SESSION_SKILLS);
     faults.into_result()
 }
 
-fn attachment(faults: &mut Faults, index: &str, attachment: &Attachment) {
-    let field = |name| ["initial_attachments", index, name];
+/// A picture at this place of a request.
+pub(super) fn attachment(faults: &mut Faults, place: &[&str; 2], attachment: &Attachment) {
+    let field = |name| [place[0], place[1], name];
     if let Some(name) = &attachment.name {
         faults.line(&field("name"), name, ATTACHMENT_NAME_CHARS);
         if name.contains('/') {

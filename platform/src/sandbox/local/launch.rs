@@ -10,8 +10,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
 use super::layout::Place;
+use super::mark::Mark;
 use crate::open_files;
-use crate::sandbox::{SANDBOX_VARIABLE, SandboxName};
 
 /// How long a keeper may take to listen. It takes some 10 ms; on a machine that is very busy, seconds.
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(20);
@@ -20,7 +20,7 @@ const MAX_WORDS: u64 = 16 * 1024;
 
 /// Begins to start a keeper in the background. The process given back is only the one that starts it: it ends when the
 /// keeper listens, or says why it does not.
-fn launch(command: &[OsString], name: &SandboxName, place: &Place) -> io::Result<Child> {
+fn launch(command: &[OsString], mark: &Mark, place: &Place) -> io::Result<Child> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -35,7 +35,7 @@ fn launch(command: &[OsString], name: &SandboxName, place: &Place) -> io::Result
         .current_dir(place.workspace())
         // A keeper passes nothing on of its own environment, and needs nothing but its mark.
         .env_clear()
-        .env(SANDBOX_VARIABLE, &name.0)
+        .envs(mark.variables())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -59,8 +59,8 @@ impl Launch {
     ///
     /// # Errors
     /// When the program cannot be started at all.
-    pub(super) fn begin(command: &[OsString], name: &SandboxName, place: &Place) -> io::Result<Launch> {
-        Ok(Launch(Mutex::new(State::Starting(launch(command, name, place)?))))
+    pub(super) fn begin(command: &[OsString], mark: &Mark, place: &Place) -> io::Result<Launch> {
+        Ok(Launch(Mutex::new(State::Starting(launch(command, mark, place)?))))
     }
 
     /// Waits until the keeper listens.

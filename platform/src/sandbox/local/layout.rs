@@ -25,7 +25,6 @@ const PRIVATE: u32 = 0o700;
 /// All sandboxes of one data directory.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    data: PathBuf,
     sandboxes: PathBuf,
     workspaces: PathBuf,
     /// Which folder `sandboxes` was when it was opened, whatever its path leads to later.
@@ -58,7 +57,7 @@ impl Layout {
         private_dir(&sandboxes)?;
         private_dir(&workspaces)?;
         let opened = inode(&sandboxes)?;
-        Ok(Layout { data, sandboxes, workspaces, opened })
+        Ok(Layout { sandboxes, workspaces, opened })
     }
 
     /// Whether what was opened is still where it was. A folder that was moved away, unmounted or replaced holds no
@@ -74,9 +73,13 @@ impl Layout {
             Err(_) => "cannot be read",
         };
         Err(io::Error::other(format!(
-            "the data directory {} {what} since the server was started: put it back, or start the server again",
-            self.data.display()
+            "the server's data directory {what} since it was started: put it back, or start the server again"
         )))
+    }
+
+    /// Which folder of sandboxes this is, also after it was moved. A copy of it is another.
+    pub(super) fn home(&self) -> String {
+        format!("{}-{}", self.opened.0, self.opened.1)
     }
 
     /// The place of a sandbox, whether there is one or not.
@@ -213,8 +216,13 @@ impl Place {
 
 /// The workspace of a sandbox: all of one session, `s-<session>` and after restarts `s-<session>-<n>`, have the same.
 fn workspace_of(name: &SandboxName) -> &str {
+    session_of(name).unwrap_or(&name.0)
+}
+
+/// The session whose sandbox this is, by its name.
+pub(super) fn session_of(name: &SandboxName) -> Option<&str> {
     let session = name.0.strip_prefix("s-").and_then(|rest| rest.get(..uuid::fmt::Hyphenated::LENGTH));
-    session.filter(|id| uuid::Uuid::try_parse(id).is_ok()).unwrap_or(&name.0)
+    session.filter(|id| uuid::Uuid::try_parse(id).is_ok())
 }
 
 fn inode(path: &Path) -> io::Result<Inode> {

@@ -6,9 +6,11 @@
 
 mod launch;
 mod layout;
+mod mark;
 pub(crate) mod process;
 mod state;
 mod sweep;
+mod unsaved;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +26,7 @@ use tokio::sync::mpsc;
 
 use self::launch::Launch;
 use self::layout::{Layout, Place};
+use self::mark::Mark;
 use self::process::ProcessId;
 use self::watch::Watch;
 use super::{
@@ -31,12 +34,14 @@ use super::{
     SandboxStatus, Tail,
 };
 use crate::link::{CALL_TIMEOUT, LinkError, ask_once};
+use crate::model::Unsaved;
 use crate::unix_socket;
 
 /// Between SIGTERM and SIGKILL for what still runs when a sandbox is removed. The harness has had its own grace before.
 const REMOVAL_GRACE: Duration = Duration::from_secs(2);
-/// How long a keeper may take to end after it said it would; then it is killed.
-const KEEPER_END: Duration = Duration::from_secs(5);
+/// How long a keeper may take to end after its programs have: as long as it waits for its readers, and a little. Then it
+/// is killed.
+const KEEPER_END: Duration = lap_keeper::LAST_WORDS_AT_MOST.saturating_add(Duration::from_secs(2));
 /// The longest name, in characters: what Kubernetes allows too.
 const MAX_NAME: usize = 63;
 
@@ -105,6 +110,10 @@ impl LocalRuntime {
         Ok(self.inner.layout.place(name))
     }
 
+    fn mark(&self, name: &SandboxName) -> Mark {
+        Mark { name: name.clone(), home: self.inner.layout.home() }
+    }
+
     /// Whether what is not seen is not there.
     fn seen(&self) -> Result<(), SandboxError> {
         self.inner.layout.check().map_err(|error| unavailable(&error))
@@ -166,7 +175,8 @@ async fn blocking<T: Send + 'static>(
 fn unavailable(error: &io::Error) -> SandboxError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SandboxError::Unavailable(
-            "the disk that holds the data directory is full: make room and try again".to_owned(),
+            "the disk that holds the data directory is full, or has no inode left for one file more: make room there"
+                .to_owned(),
         ),
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             SandboxError::Failed(format!("the data directory cannot be written to: {error}"))
@@ -181,10 +191,26 @@ fn status(name: SandboxName, place: &Place) -> Option<SandboxStatus> {
         Ok(Some(spec)) => Some(SandboxStatus { name, state: state::state_of(place), labels: spec.labels }),
         // After a power cut. One broken sandbox must not hide the others.
         Err(error) => {
-            let state = SandboxState::Gone { reason: format!("its description cannot be read: {error}") };
+            let state = state::unreadable("its description", &error);
             Some(SandboxStatus { name, state, labels: BTreeMap::new() })
         }
     }
+}
+
+/// Sandboxes of which nothing is left but processes, which nobody can reach: their folder was removed by other hands, or
+/// by an earlier version that missed them.
+fn without_folder(layout: &Layout) -> Vec<SandboxStatus> {
+    let running = mark::running(&layout.home()).into_iter();
+    let lost = running.filter(|name| !layout.place(name).exists());
+    lost.map(|name| SandboxStatus {
+        labels: layout::session_of(&name)
+            .map(|session| (super::SESSION_LABEL.to_owned(), session.to_owned()))
+            .into_iter()
+            .collect(),
+        state: SandboxState::Gone { reason: "its folder was removed".to_owned() },
+        name,
+    })
+    .collect()
 }
 
 #[async_trait]
@@ -213,7 +239,7 @@ impl SandboxRuntime for LocalRuntime {
         }
         let mut starting = self.inner.starting.lock().unwrap_or_else(PoisonError::into_inner);
         if !starting.contains_key(&spec.name) {
-            let launch = Launch::begin(&self.inner.keeper, &spec.name, &place)
+            let launch = Launch::begin(&self.inner.keeper, &self.mark(&spec.name), &place)
                 .map_err(|error| SandboxError::Failed(format!("its keeper cannot be started: {error}")))?;
             starting.insert(spec.name.clone(), Arc::new(launch));
         }
@@ -248,12 +274,13 @@ impl SandboxRuntime for LocalRuntime {
     async fn delete(&self, name: &SandboxName) -> Result<(), SandboxError> {
         let Ok(place) = self.place(name) else { return Ok(()) };
         drop(self.inner.making.lock().await);
-        if !place.exists() {
-            return self.seen();
-        }
+        self.seen()?;
         self.inner.watch.forget(name);
-        self.end_keeper(name, &place).await;
-        let left = sweep::sweep(name).await;
+        // Also where the folder is gone: what runs is found by its mark.
+        if place.exists() {
+            self.end_keeper(name, &place).await;
+        }
+        let left = sweep::sweep(&self.mark(name)).await;
         if left > 0 {
             return Err(SandboxError::Unavailable(format!("{left} of its processes cannot be ended")));
         }
@@ -280,7 +307,9 @@ impl SandboxRuntime for LocalRuntime {
         blocking(move || {
             layout.check()?;
             let names = layout.names()?.into_iter();
-            let all = names.filter_map(|name| status(name.clone(), &layout.place(&name))).collect();
+            let mut all: Vec<_> =
+                names.filter_map(|name| status(name.clone(), &layout.place(&name))).collect();
+            all.extend(without_folder(&layout));
             layout.check()?;
             Ok(all)
         })
@@ -330,6 +359,15 @@ impl SandboxRuntime for LocalRuntime {
         blocking(move || state::tail(&place.log(), tail)).await
     }
 
+    async fn unsaved(&self, name: &SandboxName, ours: &[String]) -> Result<Unsaved, SandboxError> {
+        self.seen()?;
+        unsaved::count(&self.inner.keeper, &self.place(name)?.workspace(), ours).await
+    }
+
+    fn workspace_path(&self, name: &SandboxName) -> Option<PathBuf> {
+        Some(self.place(name).ok()?.workspace()).filter(|path| path.is_dir())
+    }
+
     async fn workspaces(&self) -> Result<Vec<String>, SandboxError> {
         let layout = self.inner.layout.clone();
         blocking(move || layout.workspaces()).await
@@ -342,6 +380,10 @@ impl SandboxRuntime for LocalRuntime {
             layout.erase(&workspace)
         })
         .await
+    }
+
+    fn marks(&self, name: &SandboxName) -> Vec<(&'static str, String)> {
+        self.mark(name).variables().into()
     }
 
     fn workdir(&self, name: &SandboxName) -> String {

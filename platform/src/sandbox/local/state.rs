@@ -19,9 +19,17 @@ pub(super) fn state_of(place: &Place) -> SandboxState {
         }
         Ok(Some(keeper)) => SandboxState::Gone { reason: end_of(place, keeper.pid) },
         Ok(None) => SandboxState::Pending { detail: "its keeper has not been up yet".to_owned() },
-        Err(error) => {
-            SandboxState::Gone { reason: format!("what is known about it cannot be read: {error}") }
-        }
+        Err(error) => unreadable("what is known about it", &error),
+    }
+}
+
+/// Where a sandbox stands of which something cannot be read. What was read and makes no sense, as after a power cut, is
+/// lost; what could not be read may be there all the same.
+pub(super) fn unreadable(what: &str, error: &io::Error) -> SandboxState {
+    let words = format!("{what} cannot be read: {error}");
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => SandboxState::Gone { reason: words },
+        _ => SandboxState::Unknown { detail: words },
     }
 }
 
@@ -67,6 +75,17 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_now_is_not_gone() {
+        let state = |error: io::Error| unreadable("it", &error);
+        for errno in [libc::EMFILE, libc::ENFILE, libc::EACCES, libc::EIO, libc::ENOMEM] {
+            let unknown = state(io::Error::from_raw_os_error(errno));
+            assert!(matches!(unknown, SandboxState::Unknown { .. }), "{unknown:?}");
+        }
+        let broken: serde_json::Error = serde_json::from_str::<u8>("{").unwrap_err();
+        assert!(matches!(state(broken.into()), SandboxState::Gone { .. }));
+    }
 
     #[test]
     fn the_tail_is_the_last_lines() {

@@ -1,13 +1,12 @@
-//! Ending every process of a sandbox whose keeper could not: they carry the sandbox's name in their environment.
+//! Ending every process of a sandbox whose keeper could not: they carry its mark in their environment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::mark::Mark;
 use super::process::{PidFd, ProcessId, Stat, all_pids};
-use crate::sandbox::{SANDBOX_VARIABLE, SandboxName};
 
 /// Looks at most so often: a process may fork between the look and the kill, but each look finds all its children.
 const ROUNDS: usize = 20;
@@ -15,14 +14,14 @@ const ROUNDS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Kills everything that belongs to a sandbox. Gives the number of processes that would not go.
-pub(super) async fn sweep(name: &SandboxName) -> usize {
+pub(super) async fn sweep(mark: &Mark) -> usize {
     for _ in 0..ROUNDS {
-        let wanted = name.clone();
+        let wanted = mark.clone();
         let found = tokio::task::spawn_blocking(move || of_sandbox(&wanted)).await.unwrap_or_default();
         if found.is_empty() {
             return 0;
         }
-        tracing::info!(sandbox = %name, processes = found.len(), "killing what a sandbox has left behind");
+        tracing::info!(sandbox = %mark.name, processes = found.len(), "killing what a sandbox has left behind");
         let mut leaving = JoinSet::new();
         for fd in found {
             fd.kill();
@@ -38,14 +37,14 @@ pub(super) async fn sweep(name: &SandboxName) -> usize {
 }
 
 /// Descriptors of every process that belongs to a sandbox.
-fn of_sandbox(name: &SandboxName) -> Vec<PidFd> {
+fn of_sandbox(mark: &Mark) -> Vec<PidFd> {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let all: BTreeMap<i32, Stat> = all_pids()
         .into_iter()
         .filter(|pid| *pid > 1 && *pid != own)
         .filter_map(|pid| Some((pid, Stat::read(pid)?)))
         .collect();
-    let marked = all.keys().copied().filter(|pid| is_marked(*pid, name)).collect();
+    let marked = all.keys().copied().filter(|pid| mark.is_on(*pid)).collect();
     let found = family(&all, marked);
     found
         .into_iter()
@@ -74,12 +73,6 @@ fn family(all: &BTreeMap<i32, Stat>, marked: BTreeSet<i32>) -> BTreeSet<i32> {
         }
         found.extend(more);
     }
-}
-
-fn is_marked(pid: i32, name: &SandboxName) -> bool {
-    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return false };
-    let mark = format!("{SANDBOX_VARIABLE}={name}");
-    environ.split(|b| *b == 0).any(|variable| variable == mark.as_bytes())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{BringUp, Fault, steps};
+use super::{BringUp, Fault, Step, steps};
 use crate::link::{Keeper, Run};
 use crate::model::Phase;
 use crate::sandbox::SandboxName;
@@ -12,14 +12,14 @@ use crate::session::settings::timeouts;
 pub(in crate::session) const FOLDER: &str = "repo";
 /// Where it is cloned to, so that what a crash cuts short is not taken for it.
 const UNFINISHED: &str = ".lap/cloning";
-const STEP: &str = "clone";
+const RUN: &str = "clone";
 /// A session that is restarted goes on in the workspace it had: a repository that is there already is left as it is.
 const CLONE: &str = r#"[ -e "$1" ] && exit 0
 rm -rf "$2"
-git clone --progress --depth 1 --branch "$3" -- "$4" "$2" && mv "$2" "$1""#;
+git clone --progress --depth 1 ${3:+--branch "$3"} -- "$4" "$2" && mv "$2" "$1""#;
 
 impl BringUp<'_> {
-    /// Clones the repository, if there is one: the branch, and no history. With the means of the sandbox's own git and
+    /// Clones the repository, if there is one: the branch (the remote's own where none is said), and no history. With the means of the sandbox's own git and
     /// its credentials; nothing is asked for.
     pub(super) async fn clone_repository(
         &mut self,
@@ -36,9 +36,10 @@ impl BringUp<'_> {
         env.insert("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned());
         // Its messages are shown, and in one language.
         env.insert("LC_ALL".to_owned(), "C".to_owned());
-        let argv = ["sh", "-c", CLONE, "sh", FOLDER, UNFINISHED, &self.agent.branch, &url];
+        let branch = self.agent.branch.as_deref().unwrap_or_default();
+        let argv = ["sh", "-c", CLONE, "sh", FOLDER, UNFINISHED, branch, &url];
         let run = Run {
-            id: STEP.to_owned(),
+            id: RUN.to_owned(),
             argv: argv.map(str::to_owned).to_vec(),
             env,
             cwd: self.inner.runtime.workdir(sandbox),
@@ -46,12 +47,12 @@ impl BringUp<'_> {
             keep: 0,
             timeout: timeouts::CLONE,
         };
-        if let Err(fault) = self.run(client, STEP, &doing, run).await {
-            return Err(self.lost(STEP, sandbox, fault).await);
+        if let Err(fault) = self.run(client, Step::Clone, &doing, run).await {
+            return Err(self.lost(Step::Clone, sandbox, fault).await);
         }
         self.done(steps::CLONE, Value::Bool(true)).await?;
         // Only now: until then another server could still have come for the result.
-        let _ = client.remove(STEP).await;
+        let _ = client.remove(RUN).await;
         Ok(())
     }
 }

@@ -4,13 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{BringUp, Fault, keeper_fault, steps};
+use super::{BringUp, Fault, Step, keeper_fault, steps};
 use crate::link::Keeper;
 use crate::model::{Attachment, Phase};
 use crate::sandbox::SandboxName;
 use crate::session::settings::timeouts;
-
-const STEP: &str = "files";
 
 impl BringUp<'_> {
     /// Puts what the session was asked for with into the sandbox: the pictures of its first prompt, as
@@ -26,14 +24,17 @@ impl BringUp<'_> {
             for (index, attachment) in self.request.initial_attachments.iter().enumerate() {
                 let bytes = STANDARD.decode(&attachment.base64);
                 let bytes =
-                    bytes.map_err(|error| Fault::Failed(STEP, format!("attachment {index}: {error}")))?;
+                    bytes.map_err(|error| Step::Files.failed(format_args!("attachment {index}: {error}")))?;
                 let path = format!("{workspace}/.lap/attachments/{}", file_name(index, attachment));
-                client.write_file(&path, 0o644, &bytes).await.map_err(|error| keeper_fault(STEP, error))?;
+                client
+                    .write_file(&path, 0o644, &bytes)
+                    .await
+                    .map_err(|error| keeper_fault(Step::Files, error))?;
             }
             Ok(())
         };
-        if let Err(fault) = self.within(STEP, timeouts::FILES, writing).await {
-            return Err(self.lost(STEP, sandbox, fault).await);
+        if let Err(fault) = self.within(Step::Files, timeouts::FILES, writing).await {
+            return Err(self.lost(Step::Files, sandbox, fault).await);
         }
         self.done(steps::FILES, Value::Bool(true)).await
     }

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{BringUp, Fault, keeper_fault, steps};
+use super::{BringUp, Fault, Step, keeper_fault, steps};
 use crate::link::{Keeper, Run};
 use crate::model::Phase;
 use crate::sandbox::SandboxName;
 use crate::session::settings::timeouts;
 
-const STEP: &str = "install";
 const VENV_RUN: &str = "install-venv";
 const PIP_RUN: &str = "install-pip";
 
@@ -35,7 +34,7 @@ impl BringUp<'_> {
         let file = format!("{workspace}/.lap/requirements.txt");
         let written = client.write_file(&file, 0o644, requirements.as_bytes()).await;
         if let Err(error) = written {
-            return Err(self.lost(STEP, sandbox, keeper_fault(STEP, error)).await);
+            return Err(self.lost(Step::Install, sandbox, keeper_fault(Step::Install, error)).await);
         }
         let venv = venv(&workspace);
         let python = format!("{venv}/bin/python");
@@ -48,8 +47,8 @@ impl BringUp<'_> {
         ];
         for (id, doing, argv) in commands {
             let run = self.step(id, argv, sandbox, timeouts::INSTALL);
-            if let Err(fault) = self.run(client, STEP, doing, run).await {
-                return Err(self.lost(STEP, sandbox, fault).await);
+            if let Err(fault) = self.run(client, Step::Install, doing, run).await {
+                return Err(self.lost(Step::Install, sandbox, fault).await);
             }
         }
         self.done(steps::INSTALL, Value::Bool(true)).await?;

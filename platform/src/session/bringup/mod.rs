@@ -5,10 +5,14 @@ mod clone;
 mod files;
 mod install;
 mod sandbox;
+mod skills;
 mod terminal;
+mod told;
 
 pub(super) use self::clone::FOLDER as REPOSITORY;
 pub(super) use self::install::venv;
+pub(super) use self::sandbox::sandbox_name;
+pub(super) use self::told::telling;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -25,7 +29,7 @@ use super::supervise::describe;
 use super::{Inner, SessionError};
 use crate::harness::{Harness, Host};
 use crate::link::{Keeper, LinkError, Run, RunOutput};
-use crate::model::{Agent, CreateSession, EnvVars, Phase, SessionStatus};
+use crate::model::{Agent, CreateSession, Death, DeathCode, EnvVars, Phase, SessionId, SessionStatus};
 use crate::sandbox::{SandboxError, SandboxName, SandboxState};
 use crate::store::SessionRecord;
 
@@ -44,13 +48,64 @@ pub(super) mod steps {
     pub(in crate::session) const CLONE: &str = "clone";
     /// The requirements are installed.
     pub(in crate::session) const INSTALL: &str = "install";
+    /// What its program was told.
+    pub(in crate::session) const TOLD: &str = "told";
+    /// The request under a key that it was last restarted by.
+    pub(in crate::session) const RESTART: &str = "restart";
+    /// Its program was given what it was first asked, which no restart does again.
+    pub(in crate::session) const PROMPTED: &str = "prompted";
+}
+
+/// The parts of coming up, as they are named where one fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// All of it.
+    BringUp,
+    /// The sandbox and its keeper.
+    Sandbox,
+    /// The files it was asked for with.
+    Files,
+    /// The repository.
+    Clone,
+    /// The requirements.
+    Install,
+    /// The harness's program.
+    Harness,
+}
+
+impl Step {
+    /// The step cannot be done.
+    fn failed(self, cause: impl std::fmt::Display) -> Fault {
+        let code = match self {
+            Step::BringUp => DeathCode::TimedOut,
+            Step::Sandbox => DeathCode::SandboxFailed,
+            Step::Files => DeathCode::FilesFailed,
+            Step::Clone => DeathCode::CloneFailed,
+            Step::Install => DeathCode::InstallFailed,
+            Step::Harness => DeathCode::StartFailed,
+        };
+        self.failed_as(code, cause)
+    }
+
+    /// The step cannot be done, for a reason that has a code of its own. The sentence names the step, then the cause.
+    fn failed_as(self, code: DeathCode, cause: impl std::fmt::Display) -> Fault {
+        let name = match self {
+            Step::BringUp => "bring-up",
+            Step::Sandbox => "sandbox",
+            Step::Files => "files",
+            Step::Clone => "clone",
+            Step::Install => "install",
+            Step::Harness => "harness",
+        };
+        Fault::Failed(Death::new(code, format!("{name}: {cause}")))
+    }
 }
 
 /// Why a session does not come up.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// It never will: the step, and the cause with the last lines of output.
-    Failed(&'static str, String),
+    /// It never will.
+    Failed(Death),
     /// Not now: tried again from where it is.
     Again(SessionError),
 }
@@ -86,14 +141,40 @@ impl Inner {
         let fault = match tokio::time::timeout(left, Box::pin(self.attempt(entry, record))).await {
             Ok(Ok(())) => return Ok(Next::Again),
             Ok(Err(fault)) => fault,
-            Err(_) => Fault::Failed("bring-up", format!("it was not ready within {} s", limit.as_secs())),
+            Err(_) => Step::BringUp.failed(self.too_late(id, limit).await),
         };
         match fault {
-            Fault::Failed(step, cause) => {
-                self.conclude(id, SessionStatus::Failed, &format!("{step}: {cause}")).await?;
+            Fault::Failed(death) => {
+                self.conclude(id, SessionStatus::Failed, death).await?;
                 Ok(Next::Again)
             }
-            Fault::Again(error) => Err(error),
+            Fault::Again(error) => {
+                self.tell_trouble(id, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// That it has taken too long, and what it was at: the last error of a step that was tried again, say.
+    async fn too_late(&self, id: SessionId, limit: Duration) -> String {
+        let late = format!("it was not ready within {} s", limit.as_secs());
+        let record = self.store.sessions().get(id).await.ok();
+        match record.and_then(|record| record.phase_detail) {
+            Some(detail) => format!("{late}; it was at this: {detail}"),
+            None => late,
+        }
+    }
+
+    /// Shows why a session does not come up, while that is tried again.
+    async fn tell_trouble(&self, id: SessionId, error: &SessionError) {
+        let words = match error {
+            SessionError::Internal(_) => "the server met a fault of its own; it tries again".to_owned(),
+            error => format!("{error}; it is tried again"),
+        };
+        // Where nothing can be written, nothing can be told in this way.
+        let told = self.held_coming_up(id, |record| record.phase_detail = Some(words)).await;
+        if let Err(error) = told {
+            tracing::debug!(session = %id, %error, "why a session does not come up could not be stored");
         }
     }
 
@@ -104,13 +185,14 @@ impl Inner {
         let agent = match agent {
             Ok(row) => row.agent,
             Err(SessionError::AgentNotFound(_)) => {
-                return Err(Fault::Failed("agent", "it was deleted".to_owned()));
+                return Err(Fault::Failed(Death::new(DeathCode::AgentDeleted, "its agent was deleted")));
             }
             Err(error) => return Err(error.into()),
         };
         let harness = self.catalog.get(&agent.harness_id).cloned().ok_or_else(|| {
             let known = self.catalog.ids().join(", ");
-            Fault::Failed("harness", format!("there is no harness {}; there are {known}", agent.harness_id))
+            let cause = format!("there is no harness {}; there are {known}", agent.harness_id);
+            Step::Harness.failed_as(DeathCode::NotInstalled, cause)
         })?;
         let request = self.store.sessions().request(id).await.map_err(SessionError::of_session(id))?;
         let mut bring_up = BringUp { inner: self, entry, record, agent, harness, request, began: None };
@@ -147,7 +229,6 @@ impl BringUp<'_> {
                 record.phase_started_at = Some(now);
                 record.ready_at = Some(now);
                 record.last_seen_at = Some(now);
-                record.lease = None;
             })
             .await?;
         tracing::info!(session = %self.record.id, timings = ?self.record.timings, "a session is ready");
@@ -227,7 +308,7 @@ impl BringUp<'_> {
 
     /// Runs a step's program to its end, its output shown as the phase's detail behind `doing`. Fails with its last
     /// lines if it does not end well. The caller stores the step and then has the keeper forget the run.
-    async fn run(&mut self, client: &Keeper, step: &'static str, doing: &str, run: Run) -> Result<(), Fault> {
+    async fn run(&mut self, client: &Keeper, step: Step, doing: &str, run: Run) -> Result<(), Fault> {
         let (show, mut shown) = tokio::sync::watch::channel(String::new());
         let mut tail = Tail::default();
         let limit = run.timeout;
@@ -271,29 +352,30 @@ impl BringUp<'_> {
         let lines = tail.last_lines();
         let cause =
             if lines.is_empty() { how } else { format!("{how}. It last printed:\n{}", lines.join("\n")) };
-        Err(Fault::Failed(step, cause))
+        Err(step.failed(cause))
     }
 
     /// Gives a step its time.
     async fn within<T>(
         &self,
-        step: &'static str,
+        step: Step,
         limit: Duration,
         work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-            Err(Fault::Failed(step, format!("it was not done within {} s", limit.as_secs())))
+            Err(step.failed(format_args!("it was not done within {} s", limit.as_secs())))
         })
     }
 
     /// A connection that ended means that the sandbox is gone, or that it is tried again.
-    async fn lost(&self, step: &'static str, sandbox: &SandboxName, fault: Fault) -> Fault {
+    async fn lost(&self, step: Step, sandbox: &SandboxName, fault: Fault) -> Fault {
         let Fault::Again(error) = fault else { return fault };
         match self.inner.runtime.inspect(sandbox).await {
-            Ok(None) => Fault::Failed(step, "its sandbox was deleted".to_owned()),
+            Ok(None) => step.failed_as(DeathCode::SandboxLost, "its sandbox was deleted"),
             Ok(Some(status)) => match status.state {
                 SandboxState::Gone { reason } => {
-                    Fault::Failed(step, format!("its sandbox is gone: {reason}"))
+                    let cause = format!("its sandbox is gone: {reason}");
+                    step.failed_as(DeathCode::SandboxLost, cause)
                 }
                 _ => Fault::Again(error),
             },
@@ -303,13 +385,13 @@ impl BringUp<'_> {
 }
 
 /// What a keeper's error means for a step.
-fn keeper_fault(step: &'static str, error: LinkError) -> Fault {
+fn keeper_fault(step: Step, error: LinkError) -> Fault {
     match error {
         LinkError::Refused(ref refused) if !refused.retryable => {
             let hint = refused.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            Fault::Failed(step, format!("{refused}{hint}"))
+            step.failed(format_args!("{refused}{hint}"))
         }
-        LinkError::Protocol(_) => Fault::Failed(step, error.to_string()),
+        LinkError::Protocol(_) => step.failed(error),
         // Whether its sandbox is gone, and why, the runtime knows better.
         LinkError::Gone(_)
         | LinkError::Refused(_)
@@ -320,9 +402,9 @@ fn keeper_fault(step: &'static str, error: LinkError) -> Fault {
 }
 
 /// What a runtime's error means for a step.
-fn sandbox_fault(step: &'static str, error: SandboxError) -> Fault {
+fn sandbox_fault(step: Step, error: SandboxError) -> Fault {
     match error {
-        SandboxError::Failed(_) | SandboxError::NotFound(_) => Fault::Failed(step, error.to_string()),
+        SandboxError::Failed(_) | SandboxError::NotFound(_) => step.failed(error),
         SandboxError::Unavailable(_) => Fault::Again(error.into()),
     }
 }

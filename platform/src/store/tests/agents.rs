@@ -56,7 +56,6 @@ on_every_database! {
         let after = agents.update(before.agent.id, |agent| -> Change {
             agent.id = AgentId::new();
             agent.harness_id = "codex".into();
-            agent.repo_url = None;
             agent.config_generation = 99;
             Ok(())
         });

@@ -80,3 +80,27 @@ on_every_database! {
         assert_eq!(*bench.another().await.changes().watch().borrow(), 1);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "run by tests/postgres, which starts a server"]
+async fn on_postgres_what_another_server_changes_wakes_whoever_watches_here() {
+    let bench = Bench::postgres().await;
+    let (one, other) = (bench.store.clone(), bench.another().await);
+    let hearing = tokio::task::JoinSet::from_iter([{
+        let one = one.clone();
+        async move { one.hear_others().await }
+    }]);
+    let mut watch = one.changes().watch();
+    for n in 0..20 {
+        let before = *watch.borrow_and_update();
+        let agent = other.agents().create(agent(&format!("agent {n}"))).await.unwrap().agent;
+        let woken = async {
+            while *watch.borrow_and_update() <= before {
+                watch.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), woken).await.unwrap();
+        assert_eq!(one.agents().get(agent.id).await.unwrap().agent.name, agent.name);
+    }
+    drop(hearing);
+}

@@ -4,9 +4,13 @@
 mod agents;
 mod changes;
 mod idempotency;
+mod memories;
+mod owners;
 mod paging;
 mod sessions;
+mod skills;
 mod trouble;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -134,7 +138,7 @@ pub(super) fn agent(name: &str) -> Agent {
         harness_id: "shell".to_owned(),
         harness_image: Some("registry/image:1".to_owned()),
         repo_url: Some("https://example.com/repo.git".to_owned()),
-        branch: "main".to_owned(),
+        branch: Some("main".to_owned()),
         requirements: Some("requests==2".to_owned()),
         mcp_servers: vec![
             McpServer::Named("search".to_owned()),
@@ -151,7 +155,7 @@ pub(super) fn agent(name: &str) -> Agent {
         env_var_hosts: BTreeMap::from([("TOKEN".to_owned(), vec!["api.github.com".to_owned()])]),
         allow_out: vec!["*.github.com".to_owned()],
         deny_out: vec!["10.0.0.0/8".to_owned()],
-        attached_skill_ids: vec![uuid::Uuid::new_v4(), uuid::Uuid::new_v4()],
+        attached_skill_ids: vec![],
         preload_memory_limit: 10,
         resources: Resources {
             requests: ResourceAmounts { cpu: Some("500m".to_owned()), ..ResourceAmounts::default() },

@@ -9,7 +9,7 @@ use crate::model::{AgentRow, AgentsSort, Order, Page};
 /// Agents of which many are alike in what lists are sorted by, so that ties are common.
 fn crowd() -> impl Strategy<Value = Vec<(String, &'static str, u8, u8)>> {
     let harness = prop::sample::select(vec!["shell", "codex", "opencode"]);
-    prop::collection::vec(("[a-cÄß]{1,3}", harness, 0u8..3, 0u8..2), 1..25)
+    prop::collection::vec(("[a-cA-CäÄß]{1,3}", harness, 0u8..3, 0u8..2), 1..25)
 }
 
 async fn walk(store: &Store, query: &AgentsQuery, by_cursor: bool) -> Vec<AgentRow> {
@@ -34,7 +34,7 @@ fn sort_key(row: &AgentRow, sort: AgentsSort) -> (i64, String, AgentId) {
     let agent = &row.agent;
     match sort {
         AgentsSort::CreatedAt => (agent.created_at.as_microsecond(), String::new(), agent.id),
-        AgentsSort::Name => (0, agent.name.clone(), agent.id),
+        AgentsSort::Name => (0, agent.name.to_lowercase(), agent.id),
         AgentsSort::HarnessId => (0, agent.harness_id.clone(), agent.id),
         AgentsSort::Sessions => (row.session_count as i64, String::new(), agent.id),
     }

@@ -1,13 +1,14 @@
-//! Sessions and their leases as they are stored.
+//! Sessions as they are stored.
 
 use std::time::Duration;
 
 use super::*;
-use crate::model::{ChangeKind, Phase, SessionStatus};
+use jiff::SignedDuration;
+
+use crate::model::{ChangeKind, Death, DeathCode, Phase, SessionStatus};
 use crate::sandbox::SandboxName;
 
 type Change = Result<(), StoreError>;
-const LEASE: Duration = Duration::from_secs(30);
 
 on_every_database! {
     async fn every_field_comes_back(bench) {
@@ -20,8 +21,8 @@ on_every_database! {
             record.phase = Phase::Ready;
             record.phase_detail = Some("detail".into());
             record.phase_started_at = Some(at);
-            record.failure_reason = Some("reason".into());
-            record.ending = Some("idle".into());
+            record.death = Some(Death { exit_code: Some(137), ..Death::new(DeathCode::Killed, "reason") });
+            record.ending = true;
             record.sandbox = Some(SandboxName("s-1".into()));
             record.sandbox_url = Some("http://sandbox".into());
             record.program = Some("main".into());
@@ -33,7 +34,7 @@ on_every_database! {
             record.timings = BTreeMap::from([(Phase::CreatingSandbox, 7), (Phase::CloningRepo, 9)]);
             record.steps = BTreeMap::from([("clone".to_owned(), serde_json::json!({"commit": "abc"}))]);
             record.config_generation = 3;
-            record.lease = Some(Lease { owner: "server-1".into(), expires_at: at });
+            record.owner = Some(OwnerId::new());
             record.last_seen_at = Some(at);
             record.ready_at = Some(at);
             record.stopped_at = Some(at);
@@ -61,8 +62,9 @@ on_every_database! {
         let session = bench.session(id).await;
         let deleted = bench.store.agents().delete(id).await.unwrap();
         assert_eq!(deleted.ending, [session]);
-        let ending = bench.store.sessions().get(session).await.unwrap().ending;
-        assert_eq!(ending.as_deref(), Some("its agent was deleted"));
+        let record = bench.store.sessions().get(session).await.unwrap();
+        assert!(record.ending);
+        assert_eq!(record.death, Some(Death::new(DeathCode::AgentDeleted, "its agent was deleted")));
         assert!(matches!(bench.store.sessions().create(new_session(id)).await, Err(StoreError::NotFound(_))));
     }
 
@@ -86,50 +88,12 @@ on_every_database! {
         assert_eq!(bench.store.agents().get(id).await.unwrap().session_count, 4);
     }
 
-    async fn one_server_at_a_time_works_on_it(bench) {
-        let id = bench.session(bench.agent("one").await).await;
-        let sessions = bench.store.sessions();
-        assert!(sessions.claim(id, "a", LEASE).await.unwrap().is_some());
-        assert!(sessions.claim(id, "b", LEASE).await.unwrap().is_none());
-        bench.pass(20);
-        assert!(sessions.claim(id, "a", LEASE).await.unwrap().is_some(), "its own is renewed");
-        bench.pass(20);
-        assert!(sessions.claim(id, "b", LEASE).await.unwrap().is_none());
-        bench.pass(10);
-        assert!(sessions.claim(id, "b", LEASE).await.unwrap().is_some(), "expired, it is anybody's");
-        let note = |record: &mut SessionRecord| -> Change { record.phase_detail = Some("x".into()); Ok(()) };
-        assert!(matches!(sessions.update_held(id, "a", note).await, Err(StoreError::Conflict(_))));
-        assert!(sessions.update_held(id, "b", note).await.is_ok());
-        sessions.release(id, "a").await.unwrap();
-        assert!(sessions.claim(id, "a", LEASE).await.unwrap().is_none(), "only its owner gives it back");
-        sessions.release(id, "b").await.unwrap();
-        assert!(sessions.claim(id, "a", LEASE).await.unwrap().is_some());
-        assert!(matches!(sessions.claim(SessionId::new(), "a", LEASE).await, Err(StoreError::NotFound(_))));
-    }
-
-    async fn a_clock_set_back_leaves_no_session_to_a_dead_server(bench) {
-        let id = bench.session(bench.agent("one").await).await;
-        bench.store.sessions().claim(id, "dead", LEASE).await.unwrap();
-        bench.pass(-86_400);
-        assert!(bench.store.sessions().claim(id, "b", LEASE).await.unwrap().is_some());
-    }
-
-    async fn of_many_that_claim_it_at_once_one_gets_it(bench) {
-        let id = bench.session(bench.agent("one").await).await;
-        let other = bench.another().await;
-        let mut tasks = tokio::task::JoinSet::new();
-        for n in 0..16 {
-            let store = if n % 2 == 0 { bench.store.clone() } else { other.clone() };
-            tasks.spawn(async move { store.sessions().claim(id, &format!("server-{n}"), LEASE).await.unwrap() });
-        }
-        assert_eq!(tasks.join_all().await.into_iter().flatten().count(), 1);
-    }
-
-    async fn leases_and_activity_are_not_told(bench) {
+    async fn who_works_on_it_and_activity_are_not_told(bench) {
         let id = bench.session(bench.agent("one").await).await;
         let told = bench.feed().await.len();
-        bench.store.sessions().claim(id, "a", LEASE).await.unwrap();
-        bench.store.sessions().release(id, "a").await.unwrap();
+        let owner = OwnerId::new();
+        bench.store.owners().beat(owner, "here", Duration::from_secs(30)).await.unwrap();
+        bench.store.sessions().claim(id, owner).await.unwrap().unwrap();
         bench.store.sessions().touch(id, bench.now()).await.unwrap();
         assert_eq!(bench.feed().await.len(), told);
     }
@@ -140,6 +104,16 @@ on_every_database! {
         bench.store.sessions().touch(id, later).await.unwrap();
         bench.store.sessions().touch(id, Timestamp::UNIX_EPOCH).await.unwrap();
         assert_eq!(bench.store.sessions().get(id).await.unwrap().last_seen_at, Some(later));
+    }
+
+    async fn a_last_use_that_has_yet_to_come_is_put_right(bench) {
+        let id = bench.session(bench.agent("one").await).await;
+        let late = bench.now() + SignedDuration::from_hours(24 * 365);
+        bench.store.sessions().touch(id, late).await.unwrap();
+        // The clock that said so has been set right since.
+        bench.pass(60);
+        bench.store.sessions().touch(id, bench.now()).await.unwrap();
+        assert_eq!(bench.store.sessions().get(id).await.unwrap().last_seen_at, Some(bench.now()));
     }
 
     async fn the_feed_tells_of_their_agents_too_where_its_row_changes(bench) {
@@ -163,14 +137,14 @@ on_every_database! {
         let agent = bench.agent("one").await;
         let mut expected = Vec::new();
         for (status, ending) in [
-            (SessionStatus::Creating, None),
-            (SessionStatus::Ready, None),
-            (SessionStatus::Dead, None),
-            (SessionStatus::Dead, Some("stopped".to_owned())),
-            (SessionStatus::Failed, None),
+            (SessionStatus::Creating, false),
+            (SessionStatus::Ready, false),
+            (SessionStatus::Dead, false),
+            (SessionStatus::Dead, true),
+            (SessionStatus::Failed, false),
         ] {
             let id = bench.session(agent).await;
-            let is_live = status.is_live() || ending.is_some();
+            let is_live = status.is_live() || ending;
             let stand = |record: &mut SessionRecord| -> Change { record.status = status; record.ending = ending; Ok(()) };
             bench.store.sessions().update(id, stand).await.unwrap();
             if is_live {

@@ -10,7 +10,7 @@ use super::*;
 
 fn unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
     match result {
-        Err(StoreError::Unavailable(sentence)) => sentence,
+        Err(StoreError::Unavailable(sentence) | StoreError::Full(sentence)) => sentence,
         other => panic!("{other:?}"),
     }
 }
@@ -21,7 +21,7 @@ async fn no_secret_is_in_the_files_bytes() {
     let id = bench.agent("an agent's own name").await;
     bench.session(id).await;
     let requests = bench.store.idempotency();
-    requests.begin("r", "k", b"request-body-secret-0123456789").await.unwrap();
+    requests.begin(OwnerId::new(), "r", "k", b"request-body-secret-0123456789").await.unwrap();
     let answer = StoredAnswer { status: 201, body: b"answer-secret-0123456789".to_vec() };
     requests.finish("r", "k", &answer).await.unwrap();
     let mut bytes = Vec::new();
@@ -110,6 +110,68 @@ async fn a_database_that_cannot_be_written_is_said() {
 }
 
 #[tokio::test]
+async fn what_is_said_in_service_names_no_path() {
+    let bench = Bench::sqlite().await;
+    let Pools::Sqlite { write, .. } = &bench.store.inner.pools else { unreachable!() };
+    sqlx::query("PRAGMA query_only = 1").execute(write).await.unwrap();
+    let sentence = unavailable(bench.store.check().await);
+    assert!(
+        sentence.starts_with("the server's database is read-only") && !sentence.contains('/'),
+        "{sentence}"
+    );
+}
+
+/// Makes the database what one of an earlier version is: the last change of its schema is yet to come.
+async fn before_the_last_change(bench: &Bench) {
+    let Pools::Sqlite { write, .. } = &bench.store.inner.pools else { unreachable!() };
+    let last = "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
+    sqlx::query(last).execute(write).await.unwrap();
+}
+
+fn copies(bench: &Bench) -> Vec<std::path::PathBuf> {
+    let all = std::fs::read_dir(bench.folder()).unwrap().map(|entry| entry.unwrap().path());
+    all.filter(|path| path.to_string_lossy().contains(".before-")).collect()
+}
+
+#[tokio::test]
+async fn a_database_is_copied_before_its_schema_is_changed() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::sqlite().await;
+    let id = bench.agent("one").await;
+    drop(bench.another().await);
+    assert!(copies(&bench).is_empty(), "one that is up to date is not copied");
+    before_the_last_change(&bench).await;
+    // What that change would do is done already: the opening fails in the middle, and the copy is there.
+    assert!(Store::open(&bench.url, secrets(KEY)).await.is_err());
+    let copies = copies(&bench);
+    let [copy] = copies.as_slice() else { panic!("{copies:?}") };
+    assert_eq!(std::fs::metadata(copy).unwrap().permissions().mode() & 0o777, 0o600);
+    let bytes = std::fs::read(copy).unwrap();
+    assert!(Store::open(&bench.url, secrets(KEY)).await.is_err());
+    assert_eq!(std::fs::read(copy).unwrap(), bytes, "the copy from before the first attempt is kept");
+    let name: String = {
+        let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", copy.display())).await.unwrap();
+        let found = sqlx::query_scalar("SELECT name FROM agents WHERE id = ?").bind(id.to_string());
+        found.fetch_one(&pool).await.unwrap()
+    };
+    assert_eq!(name, "one");
+}
+
+#[tokio::test]
+async fn a_change_of_the_schema_that_broke_off_is_told_with_what_to_do() {
+    let bench = Bench::sqlite().await;
+    let Pools::Sqlite { write, .. } = &bench.store.inner.pools else { unreachable!() };
+    for (change, says) in [
+        ("UPDATE _sqlx_migrations SET success = FALSE WHERE version = 7", "broke off"),
+        ("UPDATE _sqlx_migrations SET success = TRUE, checksum = x'00'", "another build of lap"),
+    ] {
+        sqlx::query(change).execute(write).await.unwrap();
+        let sentence = unavailable(Store::open(&bench.url, secrets(KEY)).await);
+        assert!(sentence.contains(says) && !sentence.contains("_sqlx"), "{sentence}");
+    }
+}
+
+#[tokio::test]
 async fn a_place_where_nothing_can_be_made_is_said() {
     let sentence = unavailable(Store::open("sqlite:/proc/lap.db", secrets(KEY)).await);
     assert!(sentence.contains("/proc/lap.db") && sentence.contains("LAP_DATA_DIR"), "{sentence}");
@@ -122,7 +184,7 @@ async fn a_file_that_is_no_database_is_left_as_it_is() {
     let letter = "Dear diary, ".repeat(1000);
     std::fs::write(&path, &letter).unwrap();
     let sentence = unavailable(Store::open(&format!("sqlite:{}", path.display()), secrets(KEY)).await);
-    assert!(sentence.contains("no database of lap's"), "{sentence}");
+    assert!(sentence.contains("not one of lap's"), "{sentence}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), letter);
 }
 

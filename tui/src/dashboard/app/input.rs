@@ -7,6 +7,7 @@ use ratatui::layout::{Position, Size};
 use tokio::time::Instant;
 
 use super::{App, Outgoing, TerminalCommand};
+use crate::dashboard::actions::Action;
 use crate::dashboard::event::{CLICK, Event, Hit};
 use crate::dashboard::key::Key;
 use crate::dashboard::model::Screen;
@@ -52,12 +53,24 @@ impl App {
             // Every pane may have asked for it, whatever lies over them now.
             InputEvent::Focus(_) => self.give_panes(event),
             _ if self.model.screen == Screen::Panes && self.model.layer.is_none() => self.give_panes(event),
-            InputEvent::Key(key) if key.is_down() => self.event(Event::Key(Key::from(&key))),
+            InputEvent::Key(key) if key.is_down() => self.key(&key),
             InputEvent::Key(_) | InputEvent::Unknown(_) => {}
             InputEvent::Paste(bytes) => {
                 self.event(Event::Paste(String::from_utf8_lossy(&bytes).into_owned()));
             }
         }
+    }
+
+    /// A key for the lists and what lies over them: text where text is typed, else a command by its place.
+    fn key(&mut self, key: &term_input::Key) {
+        let command = key.command();
+        // From wherever the keyboard is: a list, a box, a field.
+        if self.model.keymap.keys(Action::Suspend).contains(&Key::new(command.0, command.1)) {
+            return self.outgoing.push(Outgoing::Terminal(TerminalCommand::StopJob));
+        }
+        let typed = self.model.takes_text() && key.typed().is_some();
+        let key = if typed { Key::from(key) } else { Key::new(command.0, command.1) };
+        self.event(Event::Key(key));
     }
 
     fn give_panes(&mut self, event: InputEvent) {

@@ -5,14 +5,17 @@ use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 use lap_platform::client::attach::{self, AttachClient, Credentials, Endpoint};
-use lap_platform::client::{AgentsQuery, Client, ClientError, Feed, FeedEvent, SessionsQuery};
+use lap_platform::client::{Client, ClientError, Feed, FeedEvent};
 use lap_platform::model::{
     AgentPatch, CreateSession, Diagnosis, Harness, HarnessEvidence, SandboxEvidence, SessionId, SessionPatch,
 };
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::lists;
 use super::server::{FromServer, Server, ToServer};
 use crate::dashboard::event::{Event, Lists, Reply, Request, Where};
+use crate::unsaved::tally;
 
 /// Requests at once; more wait for a person's finger anyway.
 const MAX_REQUESTS: usize = 32;
@@ -80,6 +83,10 @@ pub struct LiveServer {
     locating: Option<BoxFuture<'static, Result<Found, String>>>,
     /// To be told.
     news: VecDeque<Event>,
+    /// Pages of the lists, until all have been read once.
+    pages: Option<mpsc::Receiver<Lists>>,
+    /// Whether all have been.
+    read: bool,
 }
 
 impl LiveServer {
@@ -101,7 +108,16 @@ impl LiveServer {
             requests: JoinSet::new(),
             locating: None,
             news: VecDeque::new(),
+            pages: None,
+            read: false,
         })
+    }
+
+    /// Where the pages go that are shown as they come.
+    fn show_pages(&mut self) -> mpsc::Sender<Lists> {
+        let (shown, pages) = mpsc::channel(lists::SHOWN);
+        self.pages = Some(pages);
+        shown
     }
 
     /// Its address.
@@ -151,10 +167,16 @@ impl Server for LiveServer {
         if let Some(event) = self.news.pop_front() {
             return FromServer::Event(event);
         }
-        let LiveServer { feed, attach, requests, locating, .. } = self;
+        let LiveServer { feed, attach, requests, locating, pages, .. } = self;
         let terminals = async {
             match attach {
                 Some(attach) => attach.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let page = async {
+            match pages {
+                Some(pages) => pages.recv().await,
                 None => std::future::pending().await,
             }
         };
@@ -176,8 +198,19 @@ impl Server for LiveServer {
                 }
                 return FromServer::Attach(event);
             }
+            // Before the answer that has them all.
+            page = page => match page {
+                Some(page) => Event::Page(Box::new(page)),
+                None => {
+                    self.pages = None;
+                    return FromServer::Event(Event::Tick);
+                }
+            },
             Some(done) = requests.join_next(), if !requests.is_empty() => match done {
-                Ok(event) => event,
+                Ok(event) => {
+                    self.read |= matches!(&event, Event::Loaded(lists) if lists.is_ok());
+                    event
+                }
                 // Nothing cancels them; a panic has been told by the hook, and the task stays on the screen.
                 Err(_) => return FromServer::Event(Event::Tick),
             },
@@ -214,7 +247,9 @@ impl Server for LiveServer {
             ToServer::Load => {
                 // What agents can be is looked for on the server's disk; the lists do not wait for it.
                 let harnesses = client.clone();
-                self.requests.spawn(async move { Event::Loaded(Box::new(load(&client).await)) });
+                let shown = (!self.read).then(|| self.show_pages());
+                self.requests
+                    .spawn(async move { Event::Loaded(Box::new(lists::read(&client, shown).await)) });
                 self.requests.spawn(async move {
                     // A server that does not say what it can start has a shell at least.
                     Event::Harnesses(harnesses.harnesses().await.unwrap_or_else(|_| vec![shell()]))
@@ -238,12 +273,6 @@ pub(crate) fn endpoint(
     found: BoxFuture<'static, Result<Found, String>>,
 ) -> BoxFuture<'static, Result<Endpoint, String>> {
     Box::pin(async move { Ok(found.await?.connection.into()) })
-}
-
-async fn load(client: &Client) -> Result<Lists, ClientError> {
-    let (agents, sessions) = (AgentsQuery::default(), SessionsQuery::default());
-    let (agents, sessions) = tokio::join!(client.all_agents(&agents), client.all_sessions(&sessions));
-    Ok(Lists { agents: agents?, sessions: sessions?, harnesses: Vec::new() })
 }
 
 fn shell() -> Harness {
@@ -283,6 +312,7 @@ async fn perform(client: &Client, request: Request) -> Result<Reply, ClientError
         Request::Stop(id) => client.stop_session(id).await.map(session),
         Request::Restart(id) => client.restart_session(id).await.map(session),
         Request::DeleteAgent(id) => client.delete_agent(id).await.map(|()| Reply::Deleted(id)),
+        Request::Unsaved(ending, sessions) => Ok(Reply::Unsaved(ending, tally(client, &sessions).await)),
         Request::Diagnose(id) => diagnose(client, id).await.map(|found| Reply::Diagnosis(Box::new(found))),
     }
 }

@@ -5,6 +5,7 @@
 //! runs under test.
 
 mod input;
+mod lists;
 mod live;
 mod run;
 mod server;
@@ -27,7 +28,7 @@ use super::model::{Awaited, Model, PanesStatus, Screen, session_name};
 use super::theme::Theme;
 use super::update::{next_wake, update};
 use super::view::{self, Layout, Shown};
-use crate::panes::{self, PaneSession, PaneStyle, Panes, PanesConfig, Place, Preview, ShownCursor};
+use crate::panes::{self, CopiedBy, PaneSession, PaneStyle, Panes, PanesConfig, Place, Preview, ShownCursor};
 
 pub use input::Input;
 pub(crate) use live::endpoint;
@@ -51,7 +52,7 @@ pub enum Outgoing {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TerminalCommand {
     /// Put this into the clipboard (OSC 52).
-    Copy(String),
+    Copy(String, CopiedBy),
     /// Ring the bell.
     Bell,
     /// Write keys like that.
@@ -60,6 +61,8 @@ pub enum TerminalCommand {
     MouseMotion(bool),
     /// Show the cursor like that.
     CursorShape(crossterm::cursor::SetCursorStyle),
+    /// Ctrl-Z: stop the job lap belongs to, which comes back as [`Input::Stop`].
+    StopJob,
     /// Give the terminal back and stop until somebody lets lap go on.
     Suspend,
     /// Forget what is on the screen: the next frame draws every cell.
@@ -284,6 +287,7 @@ impl App {
             Effect::RetryNow => self.ask(ToServer::RetryNow),
             Effect::ReloadTheme => self.reload_theme(),
             Effect::Redraw => self.outgoing.push(Outgoing::Terminal(TerminalCommand::Redraw)),
+            Effect::Suspend => self.outgoing.push(Outgoing::Terminal(TerminalCommand::StopJob)),
             Effect::Quit => self.outgoing.push(Outgoing::Quit),
             Effect::ShowPanes => {}
             Effect::Reopen(id) => {
@@ -341,7 +345,9 @@ impl App {
         for effect in effects {
             match effect {
                 panes::Effect::Attach(command) => self.ask(ToServer::Attach(command)),
-                panes::Effect::Copy(text) => self.outgoing.push(terminal(TerminalCommand::Copy(text))),
+                panes::Effect::Copy(text, by) => {
+                    self.outgoing.push(terminal(TerminalCommand::Copy(text, by)))
+                }
                 panes::Effect::Bell => self.outgoing.push(terminal(TerminalCommand::Bell)),
                 panes::Effect::Keyboard(keys) => {
                     self.outgoing.push(terminal(TerminalCommand::Keyboard(keys)));

@@ -11,6 +11,7 @@ use ratatui::backend::Backend;
 use tokio::time::Instant;
 
 use super::{App, FromServer, Input, Outgoing, Server, TerminalCommand};
+use crate::dashboard::event::Event;
 
 /// The least time between two frames: a display shows no more, and programs that write much are drawn less often
 /// instead of being held up.
@@ -39,6 +40,9 @@ impl fmt::Display for Farewell {
 pub trait Outer {
     /// Does what it is told.
     fn command(&mut self, command: TerminalCommand);
+
+    /// Ready when there is something about that which the person should know.
+    fn poll_notice(&mut self, cx: &mut Context<'_>) -> Poll<String>;
 
     /// Whether it has not taken all of the last frame.
     fn is_behind(&self) -> bool;
@@ -80,7 +84,7 @@ where
             outgoing(app, server, &mut outer, &mut redraw);
         }
         let mut due = None;
-        if app.settle() && !outer.is_behind() {
+        if (app.settle() || redraw) && !outer.is_behind() {
             let next_frame = drawn.map(|at| at + FRAME_GAP);
             if next_frame.is_none_or(|at| at <= Instant::now()) {
                 if std::mem::take(&mut redraw) {
@@ -113,10 +117,22 @@ where
                 }
             }
             event = server.next() => from_server(app, event),
-            () = poll_fn(|cx| outer.poll_taken(cx)), if outer.is_behind() => {}
+            notice = poll_fn(|cx| from_outer(&mut outer, cx)) => {
+                if let Some(notice) = notice {
+                    app.event(Event::Notice(notice));
+                }
+            }
             () = sleep => app.tick(),
         }
     }
+}
+
+/// Ready when the terminal has taken the last frame, or has something for the person to know.
+fn from_outer(outer: &mut impl Outer, cx: &mut Context<'_>) -> Poll<Option<String>> {
+    if outer.is_behind() && outer.poll_taken(cx).is_ready() {
+        return Poll::Ready(None);
+    }
+    outer.poll_notice(cx).map(Some)
 }
 
 fn from_server(app: &mut App, event: FromServer) {

@@ -1,6 +1,6 @@
 //! The dashboard on a person's terminal.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use jiff::Timestamp;
 use lap_platform::client::ClientError;
@@ -15,7 +15,7 @@ use crate::dashboard::keymap::Keymap;
 use crate::dashboard::theme::{Background, ColorDepth, ColorEnvironment, Themes};
 use crate::panes::{self, HostColors, PanesConfig};
 use crate::term_input;
-use crate::terminal::{Inputs, Screen, TermInput, TerminalError, host_colors};
+use crate::terminal::{Clipboard, Inputs, Reports, Screen, TermInput, TerminalError, host_colors, stop_job};
 
 /// The theme that is chosen by the terminal's background.
 const AUTO: &str = "auto";
@@ -55,7 +55,10 @@ pub async fn start(config: &Config, start: Start) -> Result<(), DashboardError> 
     // Asked before the screen is taken: the answer comes where keys do.
     let colors = host_colors();
     let options = options(config, start, server.address(), colors);
-    let screen = Screen::enter()?;
+    let screen = {
+        let reports = Reports::around(config.environment.filled("STY"));
+        Screen::enter(reports, Clipboard::of(&config.environment))?
+    };
     let mut terminal = screen.terminal()?;
     let size = terminal.size()?;
     let inputs = Inputs::new(screen.tty())?.map(|input| match input {
@@ -84,6 +87,16 @@ impl Outer for OnScreen<'_> {
         }
     }
 
+    fn poll_notice(&mut self, cx: &mut Context<'_>) -> Poll<String> {
+        match ready!(self.screen.poll_copied(cx)) {
+            Ok(notice) => Poll::Ready(notice),
+            Err(error) => {
+                self.lost.get_or_insert(error);
+                Poll::Pending
+            }
+        }
+    }
+
     fn is_behind(&self) -> bool {
         self.lost.is_none() && self.screen.outlet().is_behind()
     }
@@ -99,11 +112,18 @@ impl Outer for OnScreen<'_> {
 
 fn obey(screen: &Screen, command: TerminalCommand) -> std::io::Result<()> {
     match command {
-        TerminalCommand::Copy(text) => screen.copy(&text).map(drop),
+        TerminalCommand::Copy(text, by) => {
+            screen.copy(text, by);
+            Ok(())
+        }
         TerminalCommand::Bell => screen.bell(),
         TerminalCommand::Keyboard(keys) => screen.keyboard(keys),
         TerminalCommand::MouseMotion(on) => screen.mouse_motion(on),
         TerminalCommand::CursorShape(shape) => screen.cursor_style(shape),
+        TerminalCommand::StopJob => {
+            stop_job();
+            Ok(())
+        }
         TerminalCommand::Suspend => screen.suspend(),
         // The loop's own.
         TerminalCommand::Redraw => Ok(()),
@@ -115,7 +135,7 @@ fn options(config: &Config, start: Start, address: String, colors: HostColors) -
     let (keymap, mut warnings) = Keymap::configured(&config.interface.keys);
     let depth = if no_color { ColorDepth::None } else { colors_there_are(config) };
     let name = match config.interface.theme.as_str() {
-        "" | AUTO => Background::of(&colors).theme(),
+        "" | AUTO => Background::of(&colors, config.environment.filled("COLORFGBG")).theme(),
         name => name,
     };
     let (directory, name) = (config.dirs.config.join("themes"), name.to_owned());

@@ -1,5 +1,8 @@
 //! The whole app, from real keys to the screen: only terminal and server are in memory.
 
+mod keyboard;
+mod questions;
+
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -10,7 +13,7 @@ use crossterm::event::{KeyCode, KeyModifiers, MouseButton, MouseEvent, MouseEven
 use jiff::{SignedDuration, Timestamp};
 use lap_platform::client::attach::Command;
 use lap_platform::client::{ApiError, ClientError, FeedEvent};
-use lap_platform::model::{Change, ChangeKind, Resource, Session, SessionStatus};
+use lap_platform::model::{Change, ChangeKind, Resource, Session, SessionStatus, Unsaved};
 use ratatui::Terminal;
 use ratatui::backend::{Backend, ClearType, TestBackend, WindowSize};
 use ratatui::buffer::{Buffer, Cell};
@@ -27,6 +30,7 @@ use crate::dashboard::theme::{ColorDepth, Themes};
 use crate::dashboard::view::testing::{agent, harnesses, session};
 use crate::panes::PanesConfig;
 use crate::term_input::{self, InputEvent};
+use crate::unsaved::Tally;
 
 /// A wait that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -158,6 +162,10 @@ impl Outer for Outside {
         self.commands.try_send(command).expect("the test takes what the terminal is told");
     }
 
+    fn poll_notice(&mut self, _: &mut Context<'_>) -> Poll<String> {
+        Poll::Pending
+    }
+
     fn is_behind(&self) -> bool {
         !self.takes.0.borrow().0
     }
@@ -218,6 +226,15 @@ impl World {
             ToServer::Request(task, request) => (task, request),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Answers what a question asks for while it is read.
+    async fn tells_unsaved(&mut self) {
+        let (task, request) = self.asked_request().await;
+        let Request::Unsaved(ending, _) = request else { panic!("{request:?}") };
+        let unsaved = Unsaved { files: 3, commits: 1 };
+        let reply = Reply::Unsaved(ending, Tally { unsaved, ..Tally::default() });
+        self.say(Event::Finished(task, Box::new(Ok(reply)))).await;
     }
 
     async fn connect(&mut self, lists: Lists) {
@@ -341,47 +358,6 @@ async fn a_terminal_that_takes_nothing_gets_one_frame_when_it_does_again() {
     })
     .await
     .expect("left");
-}
-
-#[tokio::test]
-async fn a_session_is_stopped_only_after_a_second_key() {
-    play(async |world| {
-        world.connect(lists()).await;
-        world.sees("login page").await;
-        world.press("x").await;
-        world.sees("Stop this session?").await;
-        world.sees("“login page” of backend ends").await;
-        // Enter, or the same key again, is what is pressed by accident.
-        world.press("enter x").await;
-        world.press("n").await;
-        world.sees_no_more("Stop this session?").await;
-        world.press("x y").await;
-        let (task, request) = world.asked_request().await;
-        let id = session(10, 1, "login page", "ready", 12).id;
-        assert_eq!(request, Request::Stop(id));
-        world.say(Event::Finished(task, Box::new(Err(refused(503, "try again later"))))).await;
-        world.sees("Stopping login page: try again later").await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_agent_with_several_sessions_is_deleted_only_by_its_name() {
-    play(async |world| {
-        let mut lists = lists();
-        lists.sessions.push(session(12, 1, "second", "ready", 5));
-        world.connect(lists).await;
-        world.press("A D").await;
-        world.sees("these 2 sessions of it end:").await;
-        world.press("b a c k e n enter").await;
-        world.press("d enter").await;
-        let (task, request) = world.asked_request().await;
-        let id = agent(1, "backend", "claude-code", "opus").agent.id;
-        assert_eq!(request, Request::DeleteAgent(id));
-        world.say(Event::Finished(task, Box::new(Ok(Reply::Deleted(id))))).await;
-        world.sees("backend is deleted.").await;
-    })
-    .await;
 }
 
 #[tokio::test]

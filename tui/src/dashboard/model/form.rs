@@ -1,7 +1,7 @@
 //! Forms: a few fields, checked before they are sent.
 
 use crossterm::event::KeyCode;
-use lap_platform::model::{AgentId, AgentSpec, CreateSession, FieldError, Harness, SessionId};
+use lap_platform::model::{Agent, AgentId, AgentSpec, CreateSession, FieldError, Harness, SessionId};
 use tui_input::InputRequest;
 
 use crate::dashboard::key::Key;
@@ -180,7 +180,7 @@ impl Form {
             Field::text("name", "Name", "made up if empty"),
             Field::text("model", "Model", "the harness's own if empty"),
             Field::text("repo_url", "Repository", "https://… to clone, if any"),
-            Field::text("branch", "Branch", "main"),
+            Field::text("branch", "Branch", "the remote's own if empty"),
             Field::text("prompt", "Instructions", "what it should know and do, if anything"),
         ];
         Form::new(FormKind::NewAgent, "New agent", "create", fields)
@@ -328,7 +328,7 @@ fn is_there(choices: &[Choice], at: usize) -> bool {
 /// What an agent's model is when nobody says: the harness's own, or its name for "whatever it is set to".
 #[must_use]
 pub fn model_of(harness: Option<&Harness>) -> String {
-    harness.and_then(|harness| harness.default_model.clone()).unwrap_or_else(|| String::from("default"))
+    harness.and_then(|harness| harness.default_model.clone()).unwrap_or_else(|| Agent::NO_MODEL.to_owned())
 }
 
 fn missing(harness: &Harness) -> String {

@@ -5,6 +5,7 @@ use lap_platform::model::{AgentId, Diagnosis, SessionId};
 use super::form::{Form, Input};
 use crate::dashboard::actions::Action;
 use crate::dashboard::event::Where;
+use crate::unsaved::Fate;
 
 /// What lies over the lists.
 #[derive(Clone, Debug)]
@@ -92,6 +93,8 @@ pub struct Confirm {
     pub title: String,
     /// What ends, by name, and what stays.
     pub lines: Vec<String>,
+    /// How much of the work that ends is nowhere else; absent where none ends.
+    pub unsaved: Option<String>,
     /// What the button says.
     pub submit: &'static str,
     /// What must be done to confirm.
@@ -109,6 +112,17 @@ pub enum Ending {
     Restart(SessionId),
     /// An agent with its sessions.
     DeleteAgent(AgentId),
+}
+
+impl Ending {
+    /// What becomes of the work.
+    #[must_use]
+    pub fn fate(self) -> Fate {
+        match self {
+            Ending::Restart(_) => Fate::GoesOn,
+            Ending::Stop(_) | Ending::DeleteAgent(_) => Fate::Kept,
+        }
+    }
 }
 
 /// What is known about a session.

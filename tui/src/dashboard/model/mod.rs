@@ -159,6 +159,17 @@ pub struct Model {
 }
 
 impl Model {
+    /// Whether letters are text now: the filter's, or those of what lies over the lists.
+    #[must_use]
+    pub fn takes_text(&self) -> bool {
+        match &self.layer {
+            None => self.filtering,
+            Some(Layer::Palette(_) | Layer::Form(_) | Layer::Help(_)) => true,
+            Some(Layer::Confirm(confirm)) => matches!(confirm.need, Need::Typed { .. }),
+            Some(Layer::Diagnosis(_)) => false,
+        }
+    }
+
     /// A dashboard that has not heard of its server yet.
     #[must_use]
     pub fn new(context: &str, address: &str, keymap: Keymap, size: Size, now: Timestamp) -> Model {
@@ -318,7 +329,10 @@ pub fn session_name(session: &Session) -> String {
 #[must_use]
 pub fn waits(session: &Session) -> bool {
     session.status == SessionStatus::Ready
-        && matches!(session.attention, Attention::WaitingInput | Attention::Bell)
+        && matches!(
+            session.attention,
+            Attention::WaitingInput | Attention::WaitingPermission | Attention::Bell
+        )
 }
 
 /// The part of an id that people tell them apart by. Ids begin with the time, so the end differs most.

@@ -141,7 +141,7 @@ fn reversed<T>(rows: impl DoubleEndedIterator<Item = T>, reverse: bool) -> Vec<T
 
 fn urgency(session: &Session) -> u8 {
     match (session.status, session.attention) {
-        (SessionStatus::Ready, Attention::WaitingInput) => 0,
+        (SessionStatus::Ready, Attention::WaitingInput | Attention::WaitingPermission) => 0,
         (SessionStatus::Ready, Attention::Bell) => 1,
         (SessionStatus::Failed, _) => 2,
         (SessionStatus::Creating, _) => 3,

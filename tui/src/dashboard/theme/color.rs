@@ -37,7 +37,7 @@ impl ColorEnvironment {
     pub fn depth(&self) -> ColorDepth {
         let term = self.term.as_deref().unwrap_or_default();
         let colorterm = self.colorterm.as_deref().unwrap_or_default();
-        if self.no_color.as_deref().is_some_and(|value| !value.is_empty()) || term == "dumb" {
+        if self.no_color.as_deref().is_some_and(|value| !value.is_empty()) || is_monochrome(term) {
             ColorDepth::None
         } else if matches!(colorterm, "truecolor" | "24bit") || term.ends_with("-direct") {
             ColorDepth::True
@@ -49,6 +49,12 @@ impl ColorEnvironment {
             ColorDepth::Ansi
         }
     }
+}
+
+/// Whether a terminal of that name has no colours: DEC's, and what terminfo marks as monochrome.
+fn is_monochrome(term: &str) -> bool {
+    let dec = term.strip_prefix("vt").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    dec || term == "dumb" || term.ends_with("-m") || term.ends_with("-mono")
 }
 
 /// A colour of a palette.
@@ -157,6 +163,10 @@ mod tests {
         assert_eq!(environment("", "", "xterm").depth(), ColorDepth::Ansi);
         assert_eq!(environment("1", "truecolor", "xterm").depth(), ColorDepth::None);
         assert_eq!(environment("", "truecolor", "dumb").depth(), ColorDepth::None);
+        for term in ["vt100", "vt220-8bit", "vt52", "linux-m", "xterm-mono"] {
+            assert_eq!(environment("", "", term).depth(), ColorDepth::None, "{term}");
+        }
+        assert_eq!(environment("", "", "vte-256color").depth(), ColorDepth::Indexed);
         assert_eq!(ColorEnvironment::default().depth(), ColorDepth::Ansi);
     }
 

@@ -56,6 +56,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("dark", include_str!("../../../../themes/dark.toml")),
     ("light", include_str!("../../../../themes/light.toml")),
     ("mono", include_str!("../../../../themes/mono.toml")),
+    ("plain", include_str!("../../../../themes/plain.toml")),
 ];
 
 /// The longest line of inheritance.
@@ -200,6 +201,18 @@ mod tests {
     }
 
     #[test]
+    fn the_plain_theme_puts_no_background_under_the_terminals_letters() {
+        for depth in [ColorDepth::True, ColorDepth::Indexed, ColorDepth::Ansi, ColorDepth::None] {
+            let (theme, _) = Themes::default().theme("plain", depth);
+            assert!(theme.selection.add_modifier.contains(Modifier::REVERSED), "{depth:?}");
+            for style in [theme.text, theme.dim, theme.selection, theme.input, theme.matched, theme.attention]
+            {
+                assert_eq!(style.bg, None, "{depth:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_theme_changes_a_part_of_another() {
         let themes = own(&[(
             "mine",
@@ -240,7 +253,7 @@ mod tests {
         assert!(warnings[0].starts_with("theme broken: "), "{warnings:?}");
         let (unknown, warnings) = themes.theme("drak", ColorDepth::True);
         assert_eq!(unknown.accent, themes.theme("dark", ColorDepth::True).0.accent);
-        assert!(warnings[0].contains("there are dark, light, mono, a, b"), "{warnings:?}");
+        assert!(warnings[0].contains("there are dark, light, mono, plain, a, b"), "{warnings:?}");
     }
 
     #[test]

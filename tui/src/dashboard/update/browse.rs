@@ -46,9 +46,9 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         Action::Diagnose => return diagnose(model),
         Action::Rename => rename(model),
-        Action::Restart => ask_restart(model),
-        Action::Stop => ask_stop(model),
-        Action::Delete => ask_delete(model),
+        Action::Restart => return ask_restart(model),
+        Action::Stop => return ask_stop(model),
+        Action::Delete => return ask_delete(model),
         Action::NextWaiting => next_waiting(model),
         Action::Up => step(model, -1),
         Action::Down => step(model, 1),
@@ -83,6 +83,7 @@ pub(super) fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Dismiss => drop(model.toasts.clear()),
         Action::Redraw => return vec![Effect::Redraw],
         Action::ReloadTheme => return vec![Effect::ReloadTheme],
+        Action::Suspend => return vec![Effect::Suspend],
         Action::Quit => return vec![Effect::Quit],
     }
     Vec::new()
@@ -269,12 +270,13 @@ fn rename(model: &mut Model) {
     }
 }
 
-fn ask_stop(model: &mut Model) {
-    let Some(session) = model.session() else { return };
+fn ask_stop(model: &mut Model) -> Vec<Effect> {
+    let Some(session) = model.session() else { return Vec::new() };
     let (id, name) = (session.id, session_name(session));
     if !session.status.is_live() {
         let text = format!("{name} has already ended.");
-        return model.toasts.push(ToastKind::Info, text, model.now);
+        model.toasts.push(ToastKind::Info, text, model.now);
+        return Vec::new();
     }
     let mut lines = vec![
         format!("“{name}” of {} ends, with everything that runs in it.", model.agent_name(session.agent_id)),
@@ -285,9 +287,10 @@ fn ask_stop(model: &mut Model) {
         1 => lines.push(String::from("Somebody else is looking at it now.")),
         n => lines.push(format!("{n} others are looking at it now.")),
     }
-    if connected(model) {
-        ask(model, "Stop this session?", lines, "stop", Need::Yes, Ending::Stop(id));
+    if !connected(model) {
+        return Vec::new();
     }
+    ask(model, "Stop this session?", lines, "stop", Need::Yes, Ending::Stop(id), vec![id])
 }
 
 /// Viewers beside this dashboard's own.
@@ -296,22 +299,23 @@ fn others(model: &Model, session: &Session) -> u32 {
     model.viewers(session).saturating_sub(u32::from(in_pane))
 }
 
-fn ask_restart(model: &mut Model) {
-    let Some(session) = model.session() else { return };
+fn ask_restart(model: &mut Model) -> Vec<Effect> {
+    let Some(session) = model.session() else { return Vec::new() };
     let (id, name, status) = (session.id, session_name(session), session.status);
     if !connected(model) {
-        return;
+        return Vec::new();
     }
     let what = match status {
         SessionStatus::Creating => {
             let text = format!("{name} is just being brought up.");
-            return model.toasts.push(ToastKind::Info, text, model.now);
+            model.toasts.push(ToastKind::Info, text, model.now);
+            return Vec::new();
         }
         SessionStatus::Ready => format!("What runs in {name} now ends."),
         SessionStatus::Dead | SessionStatus::Failed => format!("{name} has ended."),
     };
     let lines = vec![what, String::from("A new sandbox comes up with the same agent, skills and files.")];
-    ask(model, "Restart this session?", lines, "restart", Need::Yes, Ending::Restart(id));
+    ask(model, "Restart this session?", lines, "restart", Need::Yes, Ending::Restart(id), vec![id])
 }
 
 pub(super) fn restart(model: &mut Model, id: SessionId) -> Vec<Effect> {
@@ -324,10 +328,11 @@ pub(super) fn restart(model: &mut Model, id: SessionId) -> Vec<Effect> {
     vec![Effect::Request(task, Request::Restart(id))]
 }
 
-fn ask_delete(model: &mut Model) {
-    let Some(row) = model.agent() else { return };
+fn ask_delete(model: &mut Model) -> Vec<Effect> {
+    let Some(row) = model.agent() else { return Vec::new() };
     let (id, name): (AgentId, String) = (row.agent.id, row.agent.name.clone());
     let live: Vec<String> = model.live_sessions(id).map(session_name).collect();
+    let ending: Vec<SessionId> = model.live_sessions(id).map(|session| session.id).collect();
     let mut lines = vec![match live.len() {
         0 => format!("{name} goes. None of its sessions is running."),
         1 => format!("{name} goes, and this session of it ends:"),
@@ -342,13 +347,30 @@ fn ask_delete(model: &mut Model) {
         0 | 1 => Need::Yes,
         _ => Need::Typed { wanted: name, input: Input::default() },
     };
-    if connected(model) {
-        ask(model, "Delete this agent?", lines, "delete", need, Ending::DeleteAgent(id));
+    if !connected(model) {
+        return Vec::new();
     }
+    ask(model, "Delete this agent?", lines, "delete", need, Ending::DeleteAgent(id), ending)
 }
 
-fn ask(model: &mut Model, title: &str, lines: Vec<String>, submit: &'static str, need: Need, then: Ending) {
-    model.layer = Some(Layer::Confirm(Confirm { title: title.to_owned(), lines, submit, need, then }));
+/// Asks, and has the unsaved work of the sessions that end counted while the question is read.
+fn ask(
+    model: &mut Model,
+    title: &str,
+    lines: Vec<String>,
+    submit: &'static str,
+    need: Need,
+    then: Ending,
+    ending: Vec<SessionId>,
+) -> Vec<Effect> {
+    let counting = "Counting unsaved work…";
+    let unsaved = (!ending.is_empty()).then(|| counting.to_owned());
+    model.layer =
+        Some(Layer::Confirm(Confirm { title: title.to_owned(), lines, unsaved, submit, need, then }));
+    if ending.is_empty() {
+        return Vec::new();
+    }
+    vec![Effect::Request(model.begin_task(counting), Request::Unsaved(then, ending))]
 }
 
 fn next_waiting(model: &mut Model) {

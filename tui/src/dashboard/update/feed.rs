@@ -41,6 +41,8 @@ fn changed(model: &mut Model, change: Change) -> Vec<Effect> {
         (ChangeKind::Deleted, Resource::Agent(row)) => forget_agent(model, row.agent.id),
         (ChangeKind::Deleted, Resource::Session(session)) => drop(model.sessions.remove(&session.id)),
         (ChangeKind::Reset, _) => return vec![Effect::Load],
+        // Nothing shows them yet.
+        (_, Resource::Memory(_)) => {}
         (_, Resource::Agent(row)) => drop(model.agents.insert(row.agent.id, *row)),
         (_, Resource::Session(session)) => return session_changed(model, *session),
         (_, Resource::None) => {}
@@ -85,6 +87,19 @@ fn open_awaited(model: &mut Model, id: SessionId, status: SessionStatus) -> Vec<
     let still_there = model.layer.is_none() && model.screen == awaited.screen && !model.filtering;
     if status == SessionStatus::Ready && still_there {
         return browse::open_session(model, id, awaited.place);
+    }
+    Vec::new()
+}
+
+/// A part of the lists. What the feed has told meanwhile of the same rows is newer, and once all are there so is that.
+pub(super) fn page(model: &mut Model, page: Lists) -> Vec<Effect> {
+    if !model.loaded {
+        for row in page.agents {
+            model.agents.entry(row.agent.id).or_insert(row);
+        }
+        for session in page.sessions {
+            model.sessions.entry(session.id).or_insert(session);
+        }
     }
     Vec::new()
 }
@@ -178,6 +193,14 @@ pub(super) fn finished(model: &mut Model, task: u64, result: Result<Reply, Clien
             let name = model.agent_name(id);
             forget_agent(model, id);
             model.toasts.push(ToastKind::Info, format!("{name} is deleted."), model.now);
+            Vec::new()
+        }
+        Reply::Unsaved(ending, tally) => {
+            if let Some(Layer::Confirm(confirm)) = &mut model.layer
+                && confirm.then == ending
+            {
+                confirm.unsaved = Some(tally.words(ending.fate()));
+            }
             Vec::new()
         }
         Reply::Diagnosis(diagnosis) => {

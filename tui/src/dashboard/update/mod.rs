@@ -33,6 +33,7 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Feed(event) => feed::feed(model, event),
+        Event::Page(page) => feed::page(model, *page),
         Event::Loaded(result) => feed::loaded(model, *result),
         Event::Harnesses(harnesses) => {
             model.harnesses = harnesses;
@@ -113,7 +114,7 @@ fn connected(model: &mut Model) -> bool {
 mod tests {
     use lap_platform::client::FeedEvent;
 
-    use lap_platform::model::SessionStatus;
+    use lap_platform::model::{Session, SessionStatus};
 
     use super::*;
     use lap_platform::client::ClientError;
@@ -178,6 +179,25 @@ mod tests {
         update(&mut model, Event::Loaded(Box::new(Ok(Lists::default()))));
         assert!(model.loaded && model.reading.fault().is_none());
         assert_eq!(pass(&mut model, 60), []);
+    }
+
+    #[test]
+    fn pages_are_shown_as_they_come_and_what_the_feed_has_told_is_newer() {
+        let mut model = sample();
+        let mut rows = std::mem::take(&mut model.sessions).into_values();
+        let (first, second) = (rows.next().unwrap(), rows.next().unwrap());
+        model.loaded = false;
+        let page = |sessions| Event::Page(Box::new(Lists { sessions, ..Lists::default() }));
+        update(&mut model, page(vec![first.clone()]));
+        assert_eq!(model.sessions.values().collect::<Vec<_>>(), [&first]);
+        assert!(!model.loaded, "there may be more");
+        let older = Session { title: Some("as it was".into()), ..first.clone() };
+        update(&mut model, page(vec![older, second.clone()]));
+        assert_eq!((&model.sessions[&first.id], &model.sessions[&second.id]), (&first, &second));
+        let whole = Lists { sessions: vec![second.clone()], ..Lists::default() };
+        update(&mut model, Event::Loaded(Box::new(Ok(whole))));
+        update(&mut model, page(vec![first]));
+        assert_eq!(model.sessions.values().collect::<Vec<_>>(), [&second], "a late page counts no more");
     }
 
     #[test]

@@ -9,7 +9,8 @@ const WIDTH: u16 = 64;
 
 pub(super) fn draw(confirm: &Confirm, canvas: &mut Canvas<'_>, layout: &Layout) {
     let wide = usize::from(WIDTH.min(layout.screen.width.saturating_sub(2)).saturating_sub(6));
-    let lines: Vec<String> = confirm.lines.iter().flat_map(|line| wrap(line, wide)).collect();
+    let lines: Vec<String> =
+        confirm.lines.iter().chain(&confirm.unsaved).flat_map(|line| wrap(line, wide)).collect();
     let typed = u16::from(matches!(confirm.need, Need::Typed { .. })) * 2;
     let high = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(5 + typed);
     let area = popup::open(canvas, layout.screen, (WIDTH, high), &confirm.title);

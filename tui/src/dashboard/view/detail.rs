@@ -132,7 +132,8 @@ fn agent(model: &Model, row: &AgentRow) -> Vec<Fact> {
     let sessions = format!("{live} running · made {} ago", age(agent.created_at, model.now));
     facts.push(("Sessions", sessions, Kind::Dim));
     if let Some(url) = &agent.repo_url {
-        facts.push(("Repo", format!("{url} · {}", agent.branch), Kind::Plain));
+        let branch = agent.branch.as_deref().map(|branch| format!(" · {branch}")).unwrap_or_default();
+        facts.push(("Repo", format!("{url}{branch}"), Kind::Plain));
     }
     if let Some(prompt) = agent.prompt.as_deref().filter(|prompt| !prompt.is_empty()) {
         facts.push(("Told to", prompt.lines().next().unwrap_or_default().to_owned(), Kind::Dim));

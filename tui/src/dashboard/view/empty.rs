@@ -3,10 +3,13 @@
 use ratatui::layout::Rect;
 
 use super::Canvas;
-use super::text::width;
+use super::text::{width, wrap};
 use crate::dashboard::actions::Action;
 use crate::dashboard::event::Hit;
 use crate::dashboard::model::{Link, Model};
+
+/// A message is read more easily in lines that are not as long as the screen is wide.
+const MESSAGE_COLUMNS: usize = 72;
 
 pub(super) fn agents(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
     if waiting(model, canvas, area) || first_use(model, canvas, area) {
@@ -42,17 +45,19 @@ fn waiting(model: &Model, canvas: &mut Canvas<'_>, area: Rect) -> bool {
     if model.loaded && known {
         return false;
     }
-    let fault = model
-        .reading
-        .fault()
-        .map(|why| format!("The lists cannot be read: {why}. They are asked for again."));
-    let text = match model.link {
-        Link::Connected | Link::Connecting if fault.is_some() => fault.as_deref().unwrap_or_default(),
-        Link::Connecting => "Connecting…",
-        Link::Connected => "Reading…",
-        Link::Lost { .. } => "Waiting for the server.",
+    let text = match (&model.link, model.reading.fault()) {
+        (Link::Connected | Link::Connecting, Some(why)) => {
+            format!("The lists cannot be read: {why}. They are asked for again.")
+        }
+        (Link::Connecting, None) => "Connecting…".to_owned(),
+        (Link::Connected, None) => "Reading…".to_owned(),
+        // The line above has no room for all of it, and its end says what to do.
+        (Link::Lost { reason, .. }, _) => format!("Waiting for the server: {reason}."),
     };
-    canvas.centered(area, area.height / 3, &[(text, canvas.theme.dim)]);
+    let columns = usize::from(area.width.saturating_sub(4)).min(MESSAGE_COLUMNS);
+    for (line, y) in wrap(&text, columns).iter().zip(area.height / 3..area.height) {
+        canvas.centered(area, y, &[(line, canvas.theme.dim)]);
+    }
     true
 }
 
@@ -120,8 +125,8 @@ fn say(model: &Model, canvas: &mut Canvas<'_>, area: Rect, text: &str, keys: &[(
 
 #[cfg(test)]
 mod tests {
-    use crate::dashboard::model::Tab;
-    use crate::dashboard::view::testing::{blank, first_use, sample, snapshot};
+    use crate::dashboard::model::{Link, Tab};
+    use crate::dashboard::view::testing::{blank, first_use, frame, sample, snapshot};
 
     #[test]
     fn on_first_use_what_is_there_is_offered_and_what_is_missing_named() {
@@ -136,6 +141,18 @@ mod tests {
         model.tab = Tab::Agents;
         model.agent_list.filter.paste("nothing has this");
         snapshot("empty_filter", &model, 80, 1..12);
+    }
+
+    #[test]
+    fn why_the_server_is_not_there_is_told_to_its_end() {
+        let mut model = blank();
+        let reason = "nginx/1.22.1 gave a web page with 400 Bad Request: it may be that it wants https://";
+        model.link = Link::Lost { reason: reason.into(), retry_at: model.now };
+        let frame = frame(&model, 60, 24);
+        let cells: String = frame.content().iter().map(ratatui::buffer::Cell::symbol).collect();
+        let words: Vec<&str> = cells.split_whitespace().collect();
+        assert!(words.join(" ").contains("Waiting for the server: nginx"), "{words:?}");
+        assert!(words.join(" ").contains("it may be that it wants https://."), "{words:?}");
     }
 
     #[test]

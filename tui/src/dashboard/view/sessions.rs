@@ -109,7 +109,9 @@ pub(super) fn draw_side(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 /// The mark of a session's state. The words beside it say the same: a mark alone is guessed at.
 pub(super) fn glyph(session: &Session, theme: &Theme) -> (&'static str, Style) {
     match (session.status, session.attention) {
-        (SessionStatus::Ready, Attention::WaitingInput) => ("◆", theme.attention),
+        (SessionStatus::Ready, Attention::WaitingInput | Attention::WaitingPermission) => {
+            ("◆", theme.attention)
+        }
         (SessionStatus::Ready, Attention::Bell) => ("!", theme.attention),
         (SessionStatus::Ready, Attention::Working) => ("●", theme.busy),
         (SessionStatus::Ready, _) => ("●", theme.ok),
@@ -123,6 +125,7 @@ pub(super) fn glyph(session: &Session, theme: &Theme) -> (&'static str, Style) {
 pub(super) fn state(session: &Session) -> String {
     match (session.status, session.attention) {
         (SessionStatus::Ready, Attention::WaitingInput) => String::from("waits for you"),
+        (SessionStatus::Ready, Attention::WaitingPermission) => String::from("asks to be allowed"),
         (SessionStatus::Ready, Attention::Bell) => String::from("rang the bell"),
         (SessionStatus::Ready, Attention::Working) => String::from("working"),
         (SessionStatus::Ready, Attention::Exited) => String::from("program ended"),

@@ -1,0 +1,32 @@
+-- The servers at work on this database. What one of them does on a session, a request or a command carries its id; a
+-- server whose heartbeat is too old by the database's own clock is taken off, and another goes on with what it did.
+CREATE TABLE owners (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    host TEXT COLLATE "C" NOT NULL,                 -- for people
+    started_at BIGINT NOT NULL,
+    heartbeat_at BIGINT NOT NULL
+);
+
+ALTER TABLE sessions ADD COLUMN owner TEXT COLLATE "C";
+ALTER TABLE sessions DROP COLUMN lease_owner;
+ALTER TABLE sessions DROP COLUMN lease_expires_at;
+
+-- A request under a key, made again after whoever did it was cut off, makes the same thing: `makes` is that thing's id.
+DELETE FROM idempotency_keys WHERE status IS NULL;
+ALTER TABLE idempotency_keys ADD COLUMN makes TEXT COLLATE "C";
+ALTER TABLE idempotency_keys ADD COLUMN owner TEXT COLLATE "C";
+
+-- Commands in sessions' sandboxes: from before they are started until they have ended, and those under a key until
+-- nobody asks for their result any more.
+CREATE TABLE execs (
+    id TEXT COLLATE "C" PRIMARY KEY,                -- the program's, at its keeper
+    session_id TEXT COLLATE "C" NOT NULL REFERENCES sessions (id),
+    owner TEXT COLLATE "C" NOT NULL,
+    request BYTEA,                       -- sealed JSON: what is to be run, where it may be asked for again
+    result BYTEA,                        -- sealed JSON: what came of it
+    ends_by BIGINT NOT NULL,           -- when its time is up
+    created_at BIGINT NOT NULL
+);
+
+CREATE INDEX execs_by_session ON execs (session_id);
+CREATE INDEX execs_by_created_at ON execs (created_at);

@@ -1,0 +1,3 @@
+-- What of a session's work was nowhere else when it was last counted; both or neither.
+ALTER TABLE sessions ADD COLUMN unsaved_files BIGINT;
+ALTER TABLE sessions ADD COLUMN unsaved_commits BIGINT;
