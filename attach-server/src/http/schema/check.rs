@@ -13,12 +13,13 @@ use super::Findings;
 
 /// What a schema of a request may say. A test holds that none says more.
 #[cfg(test)]
-pub(super) const KEYWORDS: [&str; 25] = [
+pub(super) const KEYWORDS: [&str; 26] = [
     "$ref",
     "additionalProperties",
     "default",
     "deprecated",
     "description",
+    "discriminator",
     "else",
     "enum",
     "examples",
