@@ -133,3 +133,46 @@ async fn a_killed_keeper_ends_its_session_with_the_reason_and_tells_the_viewers(
     );
     api.delete(&format!("{AGENTS}/{agent}")).await;
 }
+
+/// What a command under a key printed before its server was killed is in its result: as much of it as is ever kept.
+#[tokio::test]
+async fn a_commands_output_is_whole_over_a_killed_server() {
+    const LINES: usize = 60_000;
+    let dir = Home::new();
+    let mut running = started(&dir, &[]).await;
+    let port = running.url.rsplit(':').next().unwrap().to_owned();
+    let id = ready_session(&running.url).await;
+    let script = format!(
+        "seq {LINES}; seq {LINES} >&2; touch printed; until [ -e go ]; do sleep 0.05; done; echo end"
+    );
+    let body = json!({ "command": ["sh", "-c", script] });
+    let exec = |key: Option<&str>, body: &Value| {
+        let mut request =
+            http().post(format!("{}{SESSIONS}/{id}/exec", running_url(&port))).bearer_auth(KEY).json(body);
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        async move { request.send().await?.json::<Value>().await }
+    };
+    let first = tokio::spawn(exec(Some("long-output"), &body));
+    // Printed, and taken by the server that is killed now.
+    let wait = json!({ "command": ["sh", "-c", "until [ -e printed ]; do sleep 0.05; done; sleep 0.3"] });
+    assert_eq!(exec(None, &wait).await.unwrap()["exit_code"], 0);
+    running.child.kill().await.unwrap();
+    assert!(first.await.unwrap().is_err(), "its server is gone");
+    running = started(&dir, &[("PORT", &port)]).await;
+    let again = tokio::spawn(exec(Some("long-output"), &body));
+    assert_eq!(exec(None, &json!({ "command": ["touch", "go"] })).await.unwrap()["exit_code"], 0);
+    let result = timeout(PATIENCE, again).await.unwrap().unwrap().unwrap();
+    let numbers = (1..=LINES).map(|n| format!("{n}\n")).collect::<String>();
+    assert!(numbers.len() > 300 * 1024);
+    assert_eq!((&result["exit_code"], &result["truncated"]), (&json!(0), &json!(false)));
+    assert_eq!(result["stdout"].as_str().map(str::len), Some(numbers.len() + 4));
+    assert_eq!(result["stdout"], format!("{numbers}end\n"));
+    assert_eq!(result["stderr"], numbers);
+    drop(running);
+}
+
+fn running_url(port: &str) -> String {
+    format!("http://127.0.0.1:{port}")
+}

@@ -110,11 +110,24 @@ impl Config {
     /// # Errors
     /// Every fault there is, not the first alone.
     pub fn load(options: LoadOptions) -> Result<Config, ConfigFaults> {
+        match Config::load_anyway(options)? {
+            (config, None) => Ok(config),
+            (_, Some(faults)) => Err(faults),
+        }
+    }
+
+    /// [`Config::load`] for what must work with a faulty configuration too: ending what runs, and saying what is wrong.
+    /// A setting with a fault has its default.
+    ///
+    /// # Errors
+    /// It cannot even be told where files are.
+    pub fn load_anyway(options: LoadOptions) -> Result<(Config, Option<ConfigFaults>), ConfigFaults> {
         let mut faults = Vec::new();
         let dirs = Dirs::of(&options.environment).map_err(|error| ConfigFaults::of(error.to_string()))?;
         let layers = Layers::gather(&options, &dirs, &mut faults);
         let config = read::config(dirs, options.environment, layers, &mut faults);
-        if faults.is_empty() { Ok(config) } else { Err(ConfigFaults::new(faults)) }
+        let faults = (!faults.is_empty()).then(|| ConfigFaults::new(faults));
+        Ok((config, faults))
     }
 
     /// Where a setting's value comes from.

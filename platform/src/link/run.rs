@@ -10,13 +10,9 @@ use tokio::sync::oneshot;
 
 use super::{CALL_TIMEOUT, Channel, ChannelEvent, InputSender, Keeper, LinkError, LocalLink};
 
-/// Credit per stream: enough for any burst, little enough that many can run at once.
-const WINDOW: u32 = 256 * 1024;
-/// Output the keeper retains per stream of a run: what a server that was lost mid-way can still come back for.
-const RING: u32 = 256 * 1024;
-/// Output of a run that is not acknowledged as it is taken: whoever comes back to it after its server was lost gets so
-/// much of it again from its beginning.
-const HELD_BACK: u64 = WINDOW as u64 / 2;
+/// Output of a stream on its way beyond what is kept of it: enough for any burst, little enough that many can run at
+/// once.
+const ON_THE_WAY: usize = 128 * 1024;
 /// Between SIGTERM and SIGKILL for a program that ran out of time.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(2);
 
@@ -54,7 +50,7 @@ pub struct RunOutput {
     pub stdout: Vec<u8>,
     /// Its standard error, at most [`Run::keep`] bytes.
     pub stderr: Vec<u8>,
-    /// Whether one of them was longer, or its beginning was lost with a server.
+    /// Whether one of them was longer, or part of it was lost with a server.
     pub truncated: bool,
     /// Whether it was ended because its time was up.
     pub timed_out: bool,
@@ -100,13 +96,16 @@ impl Keeper {
         on_output: &mut (dyn FnMut(Stream, &[u8]) + Send),
     ) -> Result<RunOutput, LinkError> {
         let Run { id, argv, env, cwd, stdin, keep, timeout } = run;
-        let spec =
-            ProgramSpec { ring: RING, ..ProgramSpec::new(id.clone(), argv, env, cwd, ProgramIo::Pipes) };
+        // What is kept is not acknowledged: the keeper has it for whoever comes back after this server was lost. One
+        // byte more shows that there was more.
+        let ring = u32::try_from(keep.saturating_add(ON_THE_WAY)).unwrap_or(u32::MAX);
+        let spec = ProgramSpec { ring, ..ProgramSpec::new(id.clone(), argv, env, cwd, ProgramIo::Pipes) };
         let program = self.start(spec).await?;
-        let mut stdout = self.open_stream(&program, Stream::Output).await?;
-        let mut stderr = self.open_stream(&program, Stream::Stderr).await?;
-        stdout.hold_back(HELD_BACK);
-        stderr.hold_back(HELD_BACK);
+        let mut stdout = self.open_stream(&program, Stream::Output, ring).await?;
+        let mut stderr = self.open_stream(&program, Stream::Stderr, ring).await?;
+        let held_back = keep as u64 + 1;
+        stdout.hold_back(held_back);
+        stderr.hold_back(held_back);
         let mut kept = (Kept::new(keep), Kept::new(keep));
 
         let (exit, timed_out) = {
@@ -181,13 +180,18 @@ impl Keeper {
         beginning.await
     }
 
-    async fn open_stream(&self, program: &Program, stream: Stream) -> Result<Channel, LinkError> {
+    async fn open_stream(
+        &self,
+        program: &Program,
+        stream: Stream,
+        window: u32,
+    ) -> Result<Channel, LinkError> {
         let typing = stream == Stream::Output;
         self.open(Open {
             stream,
             // From its first byte, whoever read it before.
             since: Some(Since { epoch: program.epoch, offset: 0, size_generation: 0 }),
-            window: WINDOW,
+            window,
             // The same name whoever feeds it: what a server before this one has written is not written again.
             input: typing.then(|| "stdin".to_owned()),
             ..Open::new(&program.id, if typing { Mode::Interact } else { Mode::View })

@@ -30,6 +30,8 @@ pub const SESSION_LABEL: &str = "lap.session";
 
 /// Names its sandbox in the environment of every program of it, so that what a program left behind can be found.
 pub const SANDBOX_VARIABLE: &str = "LAP_SANDBOX";
+/// The variable that tells a sandbox's programs their session's id.
+pub const SESSION_VARIABLE: &str = "SESSION_ID";
 /// Says beside it where that sandbox is kept: those of a data directory and of its copy have the same names.
 pub const SANDBOX_HOME_VARIABLE: &str = "LAP_SANDBOX_HOME";
 

@@ -2,7 +2,7 @@
 
 use crate::harness::{Harness, Host, ToolPlace, ToolServer};
 use crate::model::{Agent, EnvVars, SessionId};
-use crate::sandbox::SandboxName;
+use crate::sandbox::{SESSION_VARIABLE, SandboxName};
 use crate::store::SessionRecord;
 
 use super::bringup::{REPOSITORY, steps, telling, venv};
@@ -113,7 +113,7 @@ fn environment(from: &Sources<'_>) -> EnvVars {
 }
 
 fn platform(from: &Sources<'_>, env: &mut EnvVars) {
-    set(env, "SESSION_ID", &from.session.to_string());
+    set(env, SESSION_VARIABLE, &from.session.to_string());
     set(env, "AGENT_ID", &from.agent.id.to_string());
     set(env, "LITELLM_DEFAULT_MODEL", &from.agent.model);
     if let Some(repo_url) = from.repo_url {

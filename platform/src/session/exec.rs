@@ -153,7 +153,7 @@ impl Inner {
             if let Err(error) = execs.forget(&exec.id).await {
                 tracing::warn!(program = exec.id, %error, "a command that has ended cannot be crossed out yet");
             }
-            return ended.map(|output| result(&output, given)).map_err(explain);
+            return ended.map(|output| result(&output, given)).map_err(|error| explain(error, false));
         }
         match keeper.run(run, &mut |_, _| {}).await {
             Ok(output) => {
@@ -168,9 +168,9 @@ impl Inner {
             // Nothing was run, and asked again it may be.
             Err(error @ LinkError::Refused(_)) => {
                 execs.forget(&exec.id).await?;
-                Err(explain(error))
+                Err(explain(error, true))
             }
-            Err(error) => Err(explain(error)),
+            Err(error) => Err(explain(error, true)),
         }
     }
 
@@ -259,8 +259,17 @@ fn result(output: &RunOutput, given: Duration) -> ExecResult {
     }
 }
 
-fn explain(error: LinkError) -> SessionError {
+/// `keyed`: whether the command is gone on with whatever has become of the link to it.
+fn explain(error: LinkError, keyed: bool) -> SessionError {
     match error {
+        LinkError::TimedOut { .. } | LinkError::Lost(_) => {
+            let then = if keyed {
+                "it is gone on with: ask again under the same key for what comes of it"
+            } else {
+                "it is ended as soon as the sandbox can be reached"
+            };
+            SessionError::Unavailable(format!("{error}. The command may have begun; {then}"))
+        }
         LinkError::Refused(refused) => match refused.code {
             ErrorCode::Overloaded => SessionError::Unavailable(
                 "too many commands run in this session at once: wait until one has ended".to_owned(),

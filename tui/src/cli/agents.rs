@@ -1,17 +1,18 @@
 //! `lap agents`: list, make, change and remove agents.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use lap_platform::client::{AgentsQuery, Client};
 use lap_platform::model::{AgentRow, AgentsSort, Order, Resource};
 use uuid::Uuid;
 
 use super::agent_form::{AgentChanges, AgentForm};
-use super::args::{Format, Output};
+use super::args::{Cli, Format, Output};
 use super::connect::App;
 use super::fault::Fault;
 use super::print::{ago, confirm, note};
 use super::resolve;
+use super::slip;
 use super::table::{Column, gives_way, whole};
 use super::watch::{Watched, watch};
 use crate::unsaved::{Fate, tally};
@@ -78,6 +79,15 @@ enum Sort {
 }
 
 impl ListArgs {
+    /// What an empty list says.
+    fn none(&self) -> &'static str {
+        if self.search.is_some() || self.harness.is_some() {
+            "no such agents; `lap agents ls` shows all"
+        } else {
+            "no agents; `lap agents create` makes one"
+        }
+    }
+
     fn query(&self) -> AgentsQuery {
         let (sort, natural) = match self.sort {
             Sort::Created => (AgentsSort::CreatedAt, Order::Desc),
@@ -113,6 +123,12 @@ pub(super) async fn run(app: &App, command: AgentsCommand) -> Result<(), Fault> 
         AgentsCommand::Create(form) => {
             let output = form.output();
             let agent = client.create_agent(&form.spec(app, &client).await?).await?;
+            if slip::is_command(&Cli::command(), &agent.name) {
+                note(&format!(
+                    "`lap {0}` is a command; `lap sessions create {0}` starts this agent",
+                    agent.name
+                ))?;
+            }
             match output {
                 Format::Table | Format::Name => app.printer.line(&agent.name),
                 format => app.printer.value(&agent, format),
@@ -137,7 +153,7 @@ async fn list(app: &App, client: &Client, args: &ListArgs) -> Result<(), Fault> 
         Format::Name => rows.iter().try_for_each(|row| app.printer.line(&row.agent.name)),
         Format::Table => {
             let cells: Vec<_> = rows.iter().map(|row| args.cells(row, false)).collect();
-            app.printer.table(args.columns(), &cells, "no agents; `lap agents create` makes one")?;
+            app.printer.table(args.columns(), &cells, args.none())?;
             let more = args.limit > 0 && rows.len() as u32 == args.limit;
             if more { note(&format!("the first {}; --limit 0 shows all", rows.len())) } else { Ok(()) }
         }

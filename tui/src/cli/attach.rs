@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::CommandFactory;
 use lap_platform::client::{AgentsQuery, Client};
@@ -19,12 +20,16 @@ use super::session_use::start_and_wait;
 use super::slip;
 use crate::attach_cmd::{self, AttachError, AttachOptions, Ending};
 use crate::dashboard::app::{Connection, Found, Locate, Start, endpoint, start};
-use crate::dashboard::key::Key;
+use crate::dashboard::key;
 use crate::dashboard::theme::{self, ColorEnvironment};
 use crate::embed::{Revive, Revived};
+use crate::own;
 use crate::panes::{ColorDepth, PaneSession, PanesConfig};
 use crate::term_input;
 use crate::terminal::{Clipboard, Reports};
+
+/// How long a server is given to refuse a key before the dashboard is shown.
+const LET_IN: Duration = Duration::from_secs(2);
 
 /// What is left to do once it is known with whom: it takes the terminal, on a runtime of its own with one thread, where
 /// a key goes to the socket without waking another.
@@ -57,6 +62,7 @@ pub(super) async fn agent(app: &App, meant: &str, new: bool) -> Result<Next, Fau
             choose(&format!("{} has {} live sessions:", agent.name, live.len()), &each, live)?
         }
     };
+    not_within(app, &session)?;
     let sessions = vec![PaneSession { id: session.id.to_string(), name: agent.name }];
     Ok(Next::Attach { options: Box::new(options(app, &client, sessions, false)?), exit_status: false })
 }
@@ -80,13 +86,14 @@ pub(super) async fn attach(app: &App, args: AttachArgs) -> Result<Next, Fault> {
     let mut found = Vec::new();
     for meant in &args.sessions {
         let session = resolve::session(&client, meant).await?;
+        not_within(app, &session)?;
         if !session.status.is_live() && !args.resume {
             return Err(not_live(meant, &session));
         }
         found.push(session);
     }
     if args.sessions.is_empty() {
-        found.push(any_live(&client).await?);
+        found.push(any_live(app, &client).await?);
     }
     needs_terminal()?;
     let mut sessions = Vec::new();
@@ -103,9 +110,19 @@ pub(super) async fn attach(app: &App, args: AttachArgs) -> Result<Next, Fault> {
     Ok(Next::Attach { options: Box::new(options), exit_status: args.exit_status })
 }
 
+/// Refuses the session that this program runs in.
+fn not_within(app: &App, session: &Session) -> Result<(), Fault> {
+    if own::session(&app.config.environment) != Some(session.id) {
+        return Ok(());
+    }
+    Err(Fault::usage(own::WITHIN).hint("`lap attach` from another terminal shows it"))
+}
+
 /// The session that is meant where none is named: the only live one, or the one somebody chooses.
-async fn any_live(client: &Client) -> Result<Session, Fault> {
+async fn any_live(app: &App, client: &Client) -> Result<Session, Fault> {
+    let own = own::session(&app.config.environment);
     let mut live = resolve::live_sessions(client, None).await?;
+    live.retain(|session| Some(session.id) != own);
     let Some(last) = live.pop() else {
         return Err(Fault::new(Exit::NotFound, "there is no live session to attach to")
             .hint("`lap <agent>` starts one, `lap sessions ls` shows those that have ended"));
@@ -137,13 +154,27 @@ pub(super) async fn dashboard(app: &App) -> Result<Next, Fault> {
             .hint("`lap --help` shows the commands that work without one"));
     }
     let client = app.connect().await?;
-    let context = match app.target()? {
-        Target::Local => LOCAL.to_owned(),
-        Target::Context(name) => name,
-        Target::Url(url) => url,
+    let (context, again) = match app.target()? {
+        Target::Local => (LOCAL.to_owned(), None),
+        Target::Context(name) => (name.clone(), Some(format!("lap --context {name}"))),
+        Target::Url(url) => (url.clone(), Some(format!("lap --url {url}"))),
     };
+    if again.is_some() {
+        is_let_in(&client).await?;
+    }
     let locate = locate(app, &client)?;
-    Ok(Next::Dashboard(Box::new(Start { context, locate, open: None, no_color: app.global.no_color })))
+    let no_color = app.global.no_color;
+    Ok(Next::Dashboard(Box::new(Start { context, locate, open: None, again, no_color })))
+}
+
+/// Ends at once where the key is refused: a dashboard could only say so again and again. A server that does not answer
+/// is waited for by the dashboard.
+async fn is_let_in(client: &Client) -> Result<(), Fault> {
+    let asked = tokio::time::timeout(LET_IN, client.harnesses()).await;
+    match asked {
+        Ok(Err(error)) if error.is_not_allowed() || error.status() == Some(401) => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Does what is left.
@@ -190,7 +221,7 @@ fn options(
 ) -> Result<AttachOptions, Fault> {
     let find = locate(app, client)?;
     let locate = move || endpoint(find());
-    let prefix = app.config.interface.prefix.parse::<Key>();
+    let prefix = key::prefix(&app.config.interface.prefix);
     let prefix = prefix.map_err(|error| Fault::usage(format!("ui.prefix: {error}")))?;
     let panes = PanesConfig {
         prefix: term_input::Key::from(prefix),

@@ -1,7 +1,7 @@
 //! Which server a command talks to, and the client for it.
 
 use lap_platform::client::Client;
-use lap_platform::config::Config;
+use lap_platform::config::{Config, ConfigFaults};
 use lap_platform::secret::SecretText;
 
 use super::args::Global;
@@ -13,6 +13,8 @@ use crate::embed;
 /// What every command has at hand.
 pub(super) struct App {
     pub(super) config: Config,
+    /// What is wrong with the configuration, for the few commands that go on all the same.
+    pub(super) faults: Option<ConfigFaults>,
     pub(super) global: Global,
     pub(super) printer: Printer,
 }

@@ -73,7 +73,9 @@ pub(super) async fn run(app: &App) -> Result<(), Fault> {
 }
 
 fn configuration(app: &App) -> Finding {
-    // One with faults does not get this far.
+    if let Some(faults) = &app.faults {
+        return bad("configuration", faults.to_string());
+    }
     let file =
         app.config.file().map_or("no file, all defaults".to_owned(), |path| path.display().to_string());
     match app.config.warnings.as_slice() {
@@ -142,7 +144,13 @@ fn open_files() -> Finding {
     match limit.current {
         Some(files) if files < FEW_FILES => less(
             format!("open files: at most {files}"),
-            format!("ulimit -n {}", limit.maximum.unwrap_or(65_536).min(65_536)),
+            match limit.maximum {
+                Some(most) if most <= files => format!(
+                    "this login may have no more: raise its hard limit, in /etc/security/limits.conf (nofile) or \
+                     with LimitNOFILE= of its service, to {FEW_FILES} or more"
+                ),
+                most => format!("ulimit -n {}", most.unwrap_or(65_536).min(65_536)),
+            },
         ),
         Some(files) => good(format!("open files: at most {files}")),
         None => good("open files: no limit"),

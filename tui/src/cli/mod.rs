@@ -38,6 +38,7 @@ use lap_platform::open_files;
 use agents::AgentsCommand;
 use args::{Cli, Command};
 use attach::Next;
+use config_cmd::ConfigCommand;
 use connect::App;
 use fault::{Exit, Fault};
 use print::Printer;
@@ -63,6 +64,9 @@ pub fn main() -> ExitCode {
         // Help and version come here too, and end well.
         Err(error) => {
             let _ = error.print();
+            if let Some(command) = slip::meant_line(&Cli::command(), std::env::args().skip(1)) {
+                let _ = print::note(&format!("\n  did you mean the command `lap {command}`?"));
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
         }
     };
@@ -135,9 +139,14 @@ fn run(cli: Cli) -> Result<ExitCode, Fault> {
         runtime()?.block_on(serve::serve(config))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let config = load(LoadOptions { environment: Environment::of_process(), file, flags: Vec::new() })?;
+    let options = LoadOptions { environment: Environment::of_process(), file, flags: Vec::new() };
+    let (config, faults) = Config::load_anyway(options).map_err(|faults| Fault::usage(faults.to_string()))?;
+    match &faults {
+        Some(faults) if !goes_on(cli.command.as_ref()) => return Err(Fault::usage(faults.to_string())),
+        _ => {}
+    }
     let printer = Printer::new(&config.environment, cli.global.no_color);
-    let app = App { config, global: cli.global, printer };
+    let app = App { config, faults, global: cli.global, printer };
     let runtime = runtime()?;
     let next = runtime.block_on(command(&app, cli.command, cli.agent, cli.new));
     // A read of standard input may still wait on a thread of its own: it is not waited for.
@@ -194,6 +203,14 @@ async fn command(
         ) => Ok(()),
     };
     done.map(|()| Next::Done)
+}
+
+/// Whether a command works with a faulty configuration: one that ends what runs, or helps to mend it.
+fn goes_on(command: Option<&Command>) -> bool {
+    matches!(
+        command,
+        Some(Command::Down(_) | Command::Doctor | Command::Config { command: Some(ConfigCommand::Path) })
+    )
 }
 
 fn load(options: LoadOptions) -> Result<Config, Fault> {

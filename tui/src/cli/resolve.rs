@@ -95,6 +95,7 @@ pub(super) async fn session(client: &Client, meant: &str) -> Result<Session, Fau
     let found = client.all_sessions(&like).await?;
     let titled = |session: &Session| session.title.as_deref().is_some_and(|title| same(title, meant));
     let titled: Vec<_> = found.iter().filter(|session| titled(session)).cloned().collect();
+    let titled = live_of(titled);
     let begins: Vec<_> =
         found.iter().filter(|session| begins_or_ends(session.id.0, meant)).cloned().collect();
     for candidates in [titled, begins] {
@@ -110,6 +111,12 @@ pub(super) async fn session(client: &Client, meant: &str) -> Result<Session, Fau
             .hint(format!("`lap {meant}` starts one"))
     };
     only(live, meant, "live sessions", describe)?.ok_or_else(idle)
+}
+
+/// The live ones among sessions of one title, where there are any: who says a title means what runs under it now.
+fn live_of(titled: Vec<Session>) -> Vec<Session> {
+    let live: Vec<_> = titled.iter().filter(|session| session.status.is_live()).cloned().collect();
+    if live.is_empty() { titled } else { live }
 }
 
 /// The skill of the library a person means.

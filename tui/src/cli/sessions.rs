@@ -61,11 +61,14 @@ pub(super) enum SessionsCommand {
         #[arg(short, long)]
         yes: bool,
     },
-    /// Start sessions again, in new sandboxes.
+    /// Start sessions again, in new sandboxes. What runs in them ends.
     Restart {
         /// Which.
         #[arg(required = true)]
         sessions: Vec<String>,
+        /// Do not ask before programs that run are ended.
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Say what a session has worked on: where it is, how much of it is nowhere else, and until when it is kept.
     Work {
@@ -137,6 +140,17 @@ pub(super) struct ListArgs {
     output: Output,
 }
 
+impl ListArgs {
+    /// What an empty list says.
+    fn none(&self) -> &'static str {
+        if self.agent.is_some() || self.status.is_some() || self.search.is_some() {
+            "no such sessions; `lap sessions ls` shows all"
+        } else {
+            "no sessions; `lap <agent>` starts one"
+        }
+    }
+}
+
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 enum Status {
     Creating,
@@ -184,13 +198,7 @@ async fn run_at(app: &App, client: &Client, command: SessionsCommand) -> Result<
             app.printer.line(&session.id.to_string())
         }
         SessionsCommand::Stop { sessions, erase, yes } => stop(app, client, &sessions, erase, yes).await,
-        SessionsCommand::Restart { sessions } => {
-            for session in all(client, &sessions).await? {
-                let session = client.restart_session(session.id).await?;
-                app.printer.line(&session.id.to_string())?;
-            }
-            Ok(())
-        }
+        SessionsCommand::Restart { sessions, yes } => restart(app, client, &sessions, yes).await,
         SessionsCommand::Work { session, output } => {
             session_use::work(app, client, &session, output.output).await
         }
@@ -226,8 +234,6 @@ async fn all(client: &Client, meant: &[String]) -> Result<Vec<Session>, Fault> {
 
 async fn stop(app: &App, client: &Client, meant: &[String], erase: bool, yes: bool) -> Result<(), Fault> {
     let sessions = all(client, meant).await?;
-    let live: Vec<_> =
-        sessions.iter().filter(|session| session.status.is_live()).map(resolve::named).collect();
     if !yes && erase {
         let all: Vec<_> = sessions.iter().map(resolve::named).collect();
         let what = "with their logs, recordings and workspaces";
@@ -235,10 +241,8 @@ async fn stop(app: &App, client: &Client, meant: &[String], erase: bool, yes: bo
         let unsaved = tally(client, &ids).await.words(Fate::Erased);
         let question = format!("{unsaved}\nErase {} {what}? This cannot be undone.", all.join(", "));
         confirm(&question, "--yes")?;
-    } else if !yes && !live.is_empty() {
-        let ids: Vec<_> = sessions.iter().filter(|one| one.status.is_live()).map(|one| one.id).collect();
-        let unsaved = tally(client, &ids).await.words(Fate::Kept);
-        confirm(&format!("{unsaved}\nEnd {}?", live.join(", ")), "--yes")?;
+    } else if !yes {
+        ask_for_live(client, &sessions, Fate::Kept, "End").await?;
     }
     for session in sessions {
         if erase {
@@ -249,6 +253,31 @@ async fn stop(app: &App, client: &Client, meant: &[String], erase: bool, yes: bo
         app.printer.line(&session.id.to_string())?;
     }
     Ok(())
+}
+
+/// Starts sessions again.
+async fn restart(app: &App, client: &Client, meant: &[String], yes: bool) -> Result<(), Fault> {
+    let sessions = all(client, meant).await?;
+    if !yes {
+        ask_for_live(client, &sessions, Fate::Kept, "End what runs in").await?;
+    }
+    for session in sessions {
+        let session = client.restart_session(session.id).await?;
+        app.printer.line(&session.id.to_string())?;
+    }
+    Ok(())
+}
+
+/// Asks before what runs in sessions ends; of those that have ended there is nothing to ask.
+async fn ask_for_live(client: &Client, sessions: &[Session], fate: Fate, what: &str) -> Result<(), Fault> {
+    let live: Vec<_> = sessions.iter().filter(|session| session.status.is_live()).collect();
+    if live.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = live.iter().map(|session| session.id).collect();
+    let names: Vec<_> = live.into_iter().map(resolve::named).collect();
+    let unsaved = tally(client, &ids).await.words(fate);
+    confirm(&format!("{unsaved}\n{what} {}?", names.join(", ")), "--yes")
 }
 
 async fn list(app: &App, client: &Client, args: &ListArgs) -> Result<(), Fault> {
@@ -268,7 +297,7 @@ async fn list(app: &App, client: &Client, args: &ListArgs) -> Result<(), Fault> 
         Format::Name => rows.iter().try_for_each(|session| app.printer.line(&session.id.to_string())),
         Format::Table => {
             let cells: Vec<_> = rows.iter().map(|row| listed.cells(row, false)).collect();
-            app.printer.table(COLUMNS, &cells, "no sessions; `lap <agent>` starts one")?;
+            app.printer.table(COLUMNS, &cells, args.none())?;
             let more = args.limit > 0 && rows.len() as u32 == args.limit;
             if more { note(&format!("the newest {}; --limit 0 shows all", rows.len())) } else { Ok(()) }
         }

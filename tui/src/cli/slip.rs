@@ -35,6 +35,19 @@ pub(super) fn meant(command: &Command, word: &str) -> Option<String> {
     (far <= SLIPS.min(name.len().max(word.len()) / 3)).then(|| name.to_owned())
 }
 
+/// The command that the first word of a line may have been meant for, where it names none and more words follow: `lap
+/// sesions ls` is refused for its second word.
+pub(super) fn meant_line(command: &Command, words: impl Iterator<Item = String>) -> Option<String> {
+    let mut words = words.filter(|word| !word.starts_with('-'));
+    let (first, _second) = (words.next()?, words.next()?);
+    if is_command(command, &first) { None } else { meant(command, &first) }
+}
+
+/// Whether a word is a command's name.
+pub(super) fn is_command(command: &Command, word: &str) -> bool {
+    command.find_subcommand(word).is_some()
+}
+
 /// Letters to put in, take out or change to make one word of the other (Levenshtein).
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
@@ -67,6 +80,17 @@ mod tests {
         assert_eq!(meant("agnt").as_deref(), Some("agents"));
         assert_eq!(meant("reviewer"), None);
         assert_eq!(meant("ag"), None);
+    }
+
+    #[test]
+    fn the_first_word_of_a_line_is_what_was_mistyped() {
+        let command = Command::new("lap").subcommands([Command::new("sessions").alias("session")]);
+        let meant = |line: &str| meant_line(&command, line.split(' ').map(str::to_owned));
+        assert_eq!(meant("sesions ls").as_deref(), Some("sessions"));
+        assert_eq!(meant("--no-color sesions ls").as_deref(), Some("sessions"));
+        for line in ["sessions lss", "session lss", "sesions", "reviewer --new", "--nwe"] {
+            assert_eq!(meant(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -158,6 +158,29 @@ impl FromStr for Key {
     }
 }
 
+/// The key of lap's own in panes (`ui.prefix`).
+///
+/// # Errors
+/// It is no key, or one that is typed into programs: with it as the prefix it could not be.
+pub fn prefix(text: &str) -> Result<Key, String> {
+    let key: Key = text.parse().map_err(|error: KeyError| error.to_string())?;
+    let moves = matches!(
+        key.code,
+        KeyCode::Enter
+            | KeyCode::Esc
+            | KeyCode::Tab
+            | KeyCode::Backspace
+            | KeyCode::Up
+            | KeyCode::Down
+            | KeyCode::Left
+            | KeyCode::Right
+    );
+    if key.typed().is_some() || (moves && key.modifiers.is_empty()) {
+        return Err(format!("{text:?} is typed into programs: choose one like ctrl-], alt-x or f12"));
+    }
+    Ok(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +202,17 @@ mod tests {
         assert_eq!(key(KeyCode::Char('G'), KeyModifiers::SHIFT), "G".parse().unwrap());
         assert_eq!(key(KeyCode::Char('R'), KeyModifiers::CONTROL), "ctrl-r".parse().unwrap());
         assert_eq!("-".parse::<Key>().unwrap(), "minus".parse().unwrap());
+    }
+
+    #[test]
+    fn a_key_that_is_typed_is_no_prefix() {
+        for text in ["a", "G", "é", "space", "enter", "tab", "esc", "up"] {
+            assert!(prefix(text).unwrap_err().contains("typed into programs"), "{text}");
+        }
+        for text in ["ctrl-]", "ctrl-b", "alt-x", "f12", "insert"] {
+            assert_eq!(prefix(text).unwrap().to_string(), text);
+        }
+        assert!(prefix("hyper-x").unwrap_err().contains("is no key"));
     }
 
     #[test]

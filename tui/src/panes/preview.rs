@@ -14,7 +14,7 @@ use unicode_width::UnicodeWidthStr;
 use super::ColorDepth;
 use super::paint::paint;
 use super::pane::{State, Viewed};
-use super::render::{origin, write};
+use super::render::{origin, write_message};
 use super::state::Pane;
 use super::style::PaneStyle;
 use super::types::{Effect, HostColors, PaneSession};
@@ -86,7 +86,7 @@ impl Preview {
             State::Closed(reason) => reason.as_str(),
             State::Live | State::Ended(_) => return,
         };
-        write(buf, area.x, area.bottom() - 1, usize::from(area.width), text, style.note);
+        write_message(buf, area, text, style.note);
     }
 
     /// Ends it; the effects close the channel.

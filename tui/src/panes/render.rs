@@ -17,6 +17,7 @@ use super::pane::{State, Viewed};
 use super::state::{Broken, Pane, Panes, below_title};
 use super::style::PaneStyle;
 use super::types::{ColorDepth, ShownCursor};
+use crate::wrap::wrap;
 
 /// What a place outside a smaller terminal looks like.
 const OUTSIDE: char = '·';
@@ -197,7 +198,7 @@ impl Panes {
         Some(ShownCursor { position, shape })
     }
 
-    /// A sentence on the last row, where keys no longer go to a program or nothing can be shown.
+    /// A sentence below, where keys no longer go to a program or nothing can be shown.
     fn message(&self, viewed: &Viewed, area: Rect, buf: &mut Buffer, style: &PaneStyle) {
         let prefix = self.prefix_name();
         let text = match (&viewed.state, &self.broken) {
@@ -212,8 +213,16 @@ impl Panes {
             (State::Retrying(error, _), None) => error.message.clone(),
             _ => return,
         };
-        let y = area.bottom() - 1;
-        write_line(buf, Rect { y, height: 1, ..area }, &format!(" {text} "), style.warning);
+        write_message(buf, area, &text, style.warning);
+    }
+}
+
+/// A sentence on the last rows of a place, as many as it takes. Where there is no room for all of it, its beginning.
+pub(super) fn write_message(buf: &mut Buffer, area: Rect, text: &str, style: Style) {
+    let lines = wrap(text, usize::from(area.width.saturating_sub(2)));
+    let high = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height);
+    for (y, line) in (area.bottom() - high..area.bottom()).zip(&lines) {
+        write_line(buf, Rect { y, height: 1, ..area }, &format!(" {line} "), style);
     }
 }
 

@@ -271,7 +271,12 @@ fn a_lost_connection_is_counted_down_and_a_key_ends_the_wait() {
     let screen = stage.screen();
     assert!(screen[0].contains("reconnecting in 3 s"), "{}", screen[0]);
     assert_eq!(screen[1], "still here");
-    assert!(screen[11].contains("nothing answers"), "{}", screen[11]);
+    assert!(screen[10].contains("nothing answers"), "{}", screen[10]);
+    assert!(
+        screen[11].contains("r reconnects now"),
+        "what does not fit in a row goes on below: {}",
+        screen[11]
+    );
     let due = stage.panes.deadline().unwrap();
     assert!(due > stage.now && due <= stage.now + Duration::from_secs(1));
     stage.now = due;
@@ -299,7 +304,7 @@ fn an_ended_program_leaves_its_screen_and_a_way_on() {
     stage.event(a, ChannelEvent::Closed { reason: "the program has ended".into() });
     let screen = stage.screen();
     assert_eq!(screen[1], "last words");
-    assert!(screen[0].contains("exited with status 3") && screen[11].contains("r starts it again"));
+    assert!(screen[0].contains("exited with status 3") && screen.concat().contains("r starts it again"));
     stage.press(KeyCode::Char('r'), NONE);
     let session = PaneSession { id: "a".into(), name: "a".into() };
     assert!(stage.take().contains(&Effect::Restart(session)));

@@ -48,6 +48,13 @@ impl Key {
         (KeyCode::Char(if shift { latin::shifted(place) } else { place }), modifiers)
     }
 
+    /// Whether its place on the keyboard is only guessed, from a character that is no Latin one: keyboards differ.
+    #[must_use]
+    pub fn is_guessed(&self) -> bool {
+        matches!(self.code, KeyCode::Char(c) if !c.is_ascii())
+            && !self.base.is_some_and(|base| base.is_ascii())
+    }
+
     /// The character it types, if it types one.
     #[must_use]
     pub fn typed(&self) -> Option<char> {

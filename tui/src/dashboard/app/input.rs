@@ -68,6 +68,10 @@ impl App {
         if self.model.keymap.keys(Action::Suspend).contains(&Key::new(command.0, command.1)) {
             return self.outgoing.push(Outgoing::Terminal(TerminalCommand::StopJob));
         }
+        // Which key it is was guessed from what it writes: good enough to move about, not to answer.
+        if self.model.asks() && key.is_guessed() {
+            return;
+        }
         let typed = self.model.takes_text() && key.typed().is_some();
         let key = if typed { Key::from(key) } else { Key::new(command.0, command.1) };
         self.event(Event::Key(key));

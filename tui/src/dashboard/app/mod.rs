@@ -91,6 +91,10 @@ pub struct Options {
     pub warnings: Vec<String>,
     /// A session to open as soon as it can be.
     pub open: Option<SessionId>,
+    /// The session that the dashboard itself runs in.
+    pub own: Option<SessionId>,
+    /// The command that shows this dashboard again, where `lap` alone may not.
+    pub again: Option<String>,
 }
 
 /// The dashboard between a terminal and a server.
@@ -108,6 +112,7 @@ pub struct App {
     outgoing: Vec<Outgoing>,
     clicks: input::Clicks,
     cursor_shape: Option<String>,
+    again: Option<String>,
     dirty: bool,
 }
 
@@ -120,6 +125,7 @@ impl App {
         for warning in options.warnings.into_iter().chain(faults) {
             model.toasts.push(super::model::ToastKind::Warning, warning, model.now);
         }
+        model.own = options.own;
         model.awaited =
             options.open.map(|session| Awaited { session, place: Where::Here, screen: Screen::Lists });
         let depth = options.panes.depth;
@@ -139,6 +145,7 @@ impl App {
             outgoing: Vec::new(),
             clicks: input::Clicks::default(),
             cursor_shape: None,
+            again: options.again,
             dirty: true,
         };
         let commands = Panes::commands();

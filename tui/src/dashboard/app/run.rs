@@ -20,14 +20,22 @@ const FRAME_GAP: Duration = Duration::from_millis(8);
 const DRAIN: usize = 256;
 
 /// What is left behind when the dashboard is left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Farewell {
     /// Sessions that keep running.
     pub running: usize,
+    /// The command that shows them again, where they are not this machine's own: `lap` alone may mean others.
+    pub elsewhere: Option<String>,
 }
 
 impl fmt::Display for Farewell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.elsewhere, self.running) {
+            (Some(_), 0) => return f.write_str("No session is running."),
+            (Some(again), 1) => return write!(f, "1 session keeps running: `{again}` shows it again."),
+            (Some(again), n) => return write!(f, "{n} sessions keep running: `{again}` shows them again."),
+            (None, _) => {}
+        }
         match self.running {
             0 => f.write_str("No session is running. `lap down` stops the server."),
             1 => f.write_str("1 session keeps running: `lap` shows it again, `lap down` ends it."),
@@ -157,5 +165,5 @@ fn outgoing<S: Server>(app: &mut App, server: &mut S, outer: &mut impl Outer, re
 }
 
 fn farewell(app: &App) -> Farewell {
-    Farewell { running: app.model().counts().live }
+    Farewell { running: app.model().counts().live, elsewhere: app.again.clone() }
 }

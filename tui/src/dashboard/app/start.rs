@@ -10,9 +10,10 @@ use ratatui::layout::Size;
 use tokio_stream::StreamExt;
 
 use super::{App, Input, LiveServer, Locate, Options, Outer, TerminalCommand, run};
-use crate::dashboard::key::Key;
+use crate::dashboard::key;
 use crate::dashboard::keymap::Keymap;
 use crate::dashboard::theme::{Background, ColorDepth, ColorEnvironment, Themes};
+use crate::own;
 use crate::panes::{self, HostColors, PanesConfig};
 use crate::term_input;
 use crate::terminal::{Clipboard, Inputs, Reports, Screen, TermInput, TerminalError, host_colors, stop_job};
@@ -42,6 +43,8 @@ pub struct Start {
     pub locate: Locate,
     /// A session to open as soon as it can be.
     pub open: Option<SessionId>,
+    /// The command that shows this dashboard again, where `lap` alone may not.
+    pub again: Option<String>,
     /// Without colours, whatever the environment says.
     pub no_color: bool,
 }
@@ -131,7 +134,7 @@ fn obey(screen: &Screen, command: TerminalCommand) -> std::io::Result<()> {
 }
 
 fn options(config: &Config, start: Start, address: String, colors: HostColors) -> Options {
-    let Start { context, open, no_color, .. } = start;
+    let Start { context, open, no_color, again, .. } = start;
     let (keymap, mut warnings) = Keymap::configured(&config.interface.keys);
     let depth = if no_color { ColorDepth::None } else { colors_there_are(config) };
     let name = match config.interface.theme.as_str() {
@@ -151,11 +154,12 @@ fn options(config: &Config, start: Start, address: String, colors: HostColors) -
         ColorDepth::True => panes::ColorDepth::True,
         _ => panes::ColorDepth::Palette,
     };
-    match config.interface.prefix.parse::<Key>() {
+    match key::prefix(&config.interface.prefix) {
         Ok(key) => panes.prefix = term_input::Key::from(key),
         Err(error) => warnings.push(format!("ui.prefix: {error}")),
     }
-    Options { context, address, keymap, theme, panes, warnings, open }
+    let own = own::session(&config.environment);
+    Options { context, address, keymap, theme, panes, warnings, open, own, again }
 }
 
 fn colors_there_are(config: &Config) -> ColorDepth {

@@ -294,6 +294,8 @@ async fn play(script: impl AsyncFnOnce(&mut World)) -> Option<Farewell> {
         panes: PanesConfig::default(),
         warnings: Vec::new(),
         open: None,
+        own: None,
+        again: None,
     };
     let clock = move || {
         let passed = SignedDuration::try_from(began.elapsed()).unwrap();

@@ -137,7 +137,9 @@ pub struct Model {
     pub restarting: Option<SessionId>,
     /// Whether there is a preview.
     pub show_preview: bool,
-    /// The session whose terminal it shows now.
+    /// The session that this dashboard itself runs in.
+    pub own: Option<SessionId>,
+    /// The session whose terminal the preview shows now.
     pub in_preview: Option<SessionId>,
     /// What lies over the lists and has the keys.
     pub layer: Option<Layer>,
@@ -170,6 +172,12 @@ impl Model {
         }
     }
 
+    /// Whether a key answers a question now.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        matches!(&self.layer, Some(Layer::Confirm(confirm)) if matches!(confirm.need, Need::Yes))
+    }
+
     /// A dashboard that has not heard of its server yet.
     #[must_use]
     pub fn new(context: &str, address: &str, keymap: Keymap, size: Size, now: Timestamp) -> Model {
@@ -192,6 +200,7 @@ impl Model {
             show_ended: true,
             restarting: None,
             show_preview: true,
+            own: None,
             in_preview: None,
             layer: None,
             toasts: Toasts::default(),
@@ -250,6 +259,7 @@ impl Model {
             }
         }
         .filter(|session| session.status == SessionStatus::Ready && session.supports_tui)
+        .filter(|session| Some(session.id) != self.own)
     }
 
     /// The harnesses offered on first use: those that can be started, while there is no agent at all.

@@ -159,6 +159,14 @@ pub(super) fn open_session(model: &mut Model, id: SessionId, place: Where) -> Ve
     let Some(session) = model.sessions.get(&id) else { return Vec::new() };
     let name = session_name(session);
     match session.status {
+        SessionStatus::Ready if model.own == Some(id) => {
+            model.toasts.push(
+                ToastKind::Info,
+                format!("{name} is the session this terminal is in: it would show itself."),
+                model.now,
+            );
+            Vec::new()
+        }
         SessionStatus::Ready if session.supports_tui => {
             model.screen = Screen::Panes;
             model.awaited = None;
@@ -334,7 +342,7 @@ fn ask_delete(model: &mut Model) -> Vec<Effect> {
     let live: Vec<String> = model.live_sessions(id).map(session_name).collect();
     let ending: Vec<SessionId> = model.live_sessions(id).map(|session| session.id).collect();
     let mut lines = vec![match live.len() {
-        0 => format!("{name} goes. None of its sessions is running."),
+        0 => format!("{name} goes. None of its sessions is running, and none can be started again."),
         1 => format!("{name} goes, and this session of it ends:"),
         n => format!("{name} goes, and these {n} sessions of it end:"),
     }];

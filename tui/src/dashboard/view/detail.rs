@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::sessions::{glyph, state};
-use super::text::wrap;
+use super::text::{cut, wrap};
 use super::{Canvas, Layout};
 use crate::dashboard::actions::Action;
 use crate::dashboard::event::Hit;
@@ -76,10 +76,15 @@ pub(super) fn preview_area(model: &Model, area: Rect) -> Option<Rect> {
     (height >= 2).then_some(Rect { y: inner.y + used, height, ..inner })
 }
 
-/// A fact in the lines it takes.
+/// A fact in the lines it takes; where there are more than fit, the last one says so.
 fn broken(text: &str, area: Rect) -> Vec<String> {
-    let mut lines = wrap(text, usize::from(inner(area).width.saturating_sub(LABELS)));
-    lines.truncate(if area.height < LOW { 1 } else { LINES });
+    let wide = usize::from(inner(area).width.saturating_sub(LABELS));
+    let mut lines = wrap(text, wide);
+    let most = if area.height < LOW { 1 } else { LINES };
+    if lines.len() > most {
+        let rest = lines.drain(most - 1..).collect::<Vec<_>>().join(" ");
+        lines.push(cut(&rest, wide));
+    }
     lines
 }
 
@@ -156,6 +161,9 @@ fn no_terminal(model: &Model) -> (&'static str, &'static [(Action, &'static str)
             "It has ended.",
             &[(Action::Diagnose, "shows what is known"), (Action::Restart, "starts it again")],
         ),
+        (_, Some(Ready)) if model.session().map(|session| session.id) == model.own => {
+            ("It is the session this terminal is in.", &[])
+        }
         (_, Some(Ready) | None) => ("It has no terminal.", &[]),
     }
 }

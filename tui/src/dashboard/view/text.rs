@@ -5,6 +5,8 @@ use ratatui::style::{Color, Style};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
+pub(super) use crate::wrap::wrap;
+
 use super::Canvas;
 
 impl Canvas<'_> {
@@ -78,45 +80,6 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     cut
 }
 
-/// The text in lines of at most that many columns, broken between words where it can be.
-pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    for paragraph in text.lines() {
-        let mut line = String::new();
-        let mut begun = false;
-        for word in paragraph.split(' ') {
-            let mut word = word;
-            if begun && line.width() + 1 + word.width() > columns {
-                lines.push(std::mem::take(&mut line));
-            } else if begun {
-                line.push(' ');
-            }
-            begun = true;
-            while word.width() > columns && columns > 0 {
-                let head: String = head(word, columns);
-                word = word.get(head.len()..).unwrap_or_default();
-                if head.is_empty() {
-                    break;
-                }
-                lines.push(head);
-            }
-            line.push_str(word);
-        }
-        lines.push(line);
-    }
-    lines
-}
-
-fn head(word: &str, columns: usize) -> String {
-    let mut used = 0;
-    word.graphemes(true)
-        .take_while(|grapheme| {
-            used += grapheme.width();
-            used <= columns
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,13 +92,5 @@ mod tests {
         assert_eq!(cut("日本語", 4), "日…");
         assert_eq!(cut("a\tb\u{1b}", 9), "a b ");
         assert_eq!(cut("abc", 0), "");
-    }
-
-    #[test]
-    fn lines_break_between_words_and_long_words_inside() {
-        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
-        assert_eq!(wrap("one\n\ntwo", 8), ["one", "", "two"]);
-        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
-        assert_eq!(wrap("  indented", 20), ["  indented"]);
     }
 }

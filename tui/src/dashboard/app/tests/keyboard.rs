@@ -34,6 +34,27 @@ async fn keys_of_other_scripts_are_commands_in_the_lists_and_text_where_text_is_
 }
 
 #[tokio::test]
+async fn a_question_is_not_answered_by_a_key_whose_place_is_guessed() {
+    play(async |world| {
+        world.connect(lists()).await;
+        world.sees("login page").await;
+        world.press("x").await;
+        world.sees("Stop this session?").await;
+        world.tells_unsaved().await;
+        // Where `y` and `n` stand on a Russian keyboard, and on a phonetic one where `y` writes something else.
+        for letter in "нНтТй".chars() {
+            type_char(world, letter, None).await;
+        }
+        world.sees("Stop this session?").await;
+        // The terminal knows.
+        type_char(world, 'н', Some('y')).await;
+        let (_, request) = world.asked_request().await;
+        assert!(matches!(request, Request::Stop(_)), "{request:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn ctrl_z_in_the_lists_stops_the_job_on_every_keyboard() {
     for letter in ['z', 'я'] {
         play(async |world| {
