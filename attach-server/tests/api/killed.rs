@@ -5,7 +5,9 @@ use lap_platform::client::attach::{
 };
 use lap_wire::control::Mode;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::startup::{http, started};
 use crate::support::{AGENTS, Api, Home, KEY, PATIENCE, SESSIONS};
@@ -154,16 +156,17 @@ async fn a_commands_output_is_whole_over_a_killed_server() {
         }
         async move { request.send().await?.json::<Value>().await }
     };
-    let first = tokio::spawn(exec(Some("long-output"), &body));
+    let mut asking = JoinSet::new();
+    asking.spawn(exec(Some("long-output"), &body));
     // Printed, and taken by the server that is killed now.
     let wait = json!({ "command": ["sh", "-c", "until [ -e printed ]; do sleep 0.05; done; sleep 0.3"] });
     assert_eq!(exec(None, &wait).await.unwrap()["exit_code"], 0);
     running.child.kill().await.unwrap();
-    assert!(first.await.unwrap().is_err(), "its server is gone");
+    assert!(asking.join_next().await.unwrap().unwrap().is_err(), "its server is gone");
     running = started(&dir, &[("PORT", &port)]).await;
-    let again = tokio::spawn(exec(Some("long-output"), &body));
+    asking.spawn(exec(Some("long-output"), &body));
     assert_eq!(exec(None, &json!({ "command": ["touch", "go"] })).await.unwrap()["exit_code"], 0);
-    let result = timeout(PATIENCE, again).await.unwrap().unwrap().unwrap();
+    let result = timeout(PATIENCE, asking.join_next()).await.unwrap().unwrap().unwrap().unwrap();
     let numbers = (1..=LINES).map(|n| format!("{n}\n")).collect::<String>();
     assert!(numbers.len() > 300 * 1024);
     assert_eq!((&result["exit_code"], &result["truncated"]), (&json!(0), &json!(false)));
@@ -175,4 +178,46 @@ async fn a_commands_output_is_whole_over_a_killed_server() {
 
 fn running_url(port: &str) -> String {
     format!("http://127.0.0.1:{port}")
+}
+
+/// A command under a key is begun once, also where its session is restarted meanwhile: in the new sandbox it is not run
+/// again, and whoever asks is told why.
+#[tokio::test]
+async fn a_command_under_a_key_is_not_run_again_in_another_sandbox() {
+    let dir = Home::new();
+    let running = started(&dir, &[]).await;
+    let id = ready_session(&running.url).await;
+    let at = |what: &str| format!("{}{SESSIONS}/{id}{what}", running.url);
+    let exec = |key: Uuid, script: &str| {
+        let body = json!({ "command": ["sh", "-c", script] });
+        let request = http().post(at("/exec")).bearer_auth(KEY).header("Idempotency-Key", key.to_string());
+        let request = request.json(&body);
+        async move {
+            let answer = request.send().await.unwrap();
+            (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+        }
+    };
+    let (key, script) = (Uuid::new_v4(), "echo ran >>log; sleep 60");
+    let mut asking = JoinSet::new();
+    asking.spawn(exec(key, script));
+    let begun = exec(Uuid::new_v4(), "until [ -e log ]; do sleep 0.05; done").await;
+    assert_eq!(begun.0, 200, "{}", begun.1);
+    let restarted = http().post(at("/restart")).bearer_auth(KEY).send().await.unwrap();
+    assert!(restarted.status().is_success());
+    let (status, first) = timeout(PATIENCE, asking.join_next()).await.unwrap().unwrap().unwrap();
+    assert!(status >= 400, "{first}");
+    let ready = async {
+        loop {
+            let session = http().get(at("")).bearer_auth(KEY).send().await.unwrap();
+            if session.json::<Value>().await.unwrap()["status"] == "ready" {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, ready).await.unwrap();
+    let (status, again) = exec(key, script).await;
+    assert_eq!(status, 409, "{again}");
+    assert!(again.to_string().contains("it is not run again"), "{again}");
+    let (_, log) = exec(Uuid::new_v4(), "cat log").await;
+    assert_eq!(log["stdout"], "ran\n");
 }

@@ -268,6 +268,6 @@ pub struct ExecResult {
     pub stdout: String,
     /// What it complained.
     pub stderr: String,
-    /// Whether one of them was cut at its limit.
+    /// Whether one of them was cut: at 1 MiB each, or where a server was lost amid more than that.
     pub truncated: bool,
 }

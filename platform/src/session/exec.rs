@@ -93,6 +93,7 @@ impl Inner {
         let new = NewExec {
             id: program,
             session_id: id,
+            sandbox: record.sandbox.clone().ok_or_else(|| not_ready(&record))?,
             owner: self.owner.id,
             request: key.is_some().then(|| request.clone()),
             ends_by: self.store.now().checked_add(timeout).unwrap_or(jiff::Timestamp::MAX),
@@ -102,7 +103,10 @@ impl Inner {
         let _guard = self.commands.enter(&new.id).await;
         match self.store.execs().begin(&new).await? {
             ExecStand::Done(result) => Ok(result),
-            ExecStand::Running(ends_by) => self.see_through(&keeper, &NewExec { ends_by, ..new }, run).await,
+            ExecStand::Running { sandbox, .. } if sandbox != new.sandbox => Err(interrupted()),
+            ExecStand::Running { ends_by, .. } => {
+                self.see_through(&keeper, &NewExec { ends_by, ..new }, run).await
+            }
         }
     }
 
@@ -188,8 +192,10 @@ impl Inner {
     /// Those under a key are seen through; the others are ended, since nobody is left to take what comes of them.
     async fn look_after_commands(self: &Arc<Inner>, record: &SessionRecord) -> Result<(), SessionError> {
         let keeper = self.keeper_of(record)?;
-        for exec in self.store.execs().take_over(record.id, self.owner.id).await? {
-            if self.commands.has(&exec.id) {
+        let Some(sandbox) = &record.sandbox else { return Ok(()) };
+        for exec in self.store.execs().take_over(record.id, sandbox, self.owner.id).await? {
+            // Begun before the session was restarted, it has ended with that sandbox.
+            if self.commands.has(&exec.id) || exec.sandbox != *sandbox {
                 continue;
             }
             if exec.request.is_none() {
@@ -228,8 +234,10 @@ impl Inner {
         let run = self.command(record, request).await?;
         // Whoever asked for it again may have been first.
         match self.store.execs().begin(&exec).await? {
-            ExecStand::Done(_) => Ok(()),
-            ExecStand::Running(_) => self.see_through(keeper, &exec, run).await.map(drop),
+            ExecStand::Running { sandbox, .. } if Some(&sandbox) == record.sandbox.as_ref() => {
+                self.see_through(keeper, &exec, run).await.map(drop)
+            }
+            ExecStand::Running { .. } | ExecStand::Done(_) => Ok(()),
         }
     }
 }
@@ -244,6 +252,15 @@ fn not_ready(record: &SessionRecord) -> SessionError {
         "the session is {}: commands can be run while it is ready",
         record.status.as_str()
     ))
+}
+
+/// What is said of a command under a key that was begun in a sandbox which is no more.
+fn interrupted() -> SessionError {
+    SessionError::Conflict(
+        "the session was restarted after this command was begun, which ended it: whether it had done its work is not \
+         known, and it is not run again. Under another key it is a new command"
+            .to_owned(),
+    )
 }
 
 fn result(output: &RunOutput, given: Duration) -> ExecResult {

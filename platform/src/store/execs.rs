@@ -7,6 +7,7 @@ use super::owners::FREE;
 use super::sql::Sql;
 use super::{OwnerId, Store, StoreError};
 use crate::model::{ExecRequest, ExecResult, SessionId};
+use crate::sandbox::SandboxName;
 
 /// For how long the result of one under a key is kept: as long as its key.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -22,8 +23,10 @@ pub struct Execs<'a> {
 pub struct NewExec {
     /// Its program's id at the keeper: the same for the same command, asked for again.
     pub id: String,
-    /// In whose sandbox.
+    /// Whose it is.
     pub session_id: SessionId,
+    /// The sandbox it is begun in: a session that is restarted gets another, where the command is not run again.
+    pub sandbox: SandboxName,
     /// Who sees it through.
     pub owner: OwnerId,
     /// What is to be run, where it is under a key.
@@ -35,8 +38,13 @@ pub struct NewExec {
 /// Where a command stands.
 #[derive(Clone, PartialEq, Debug)]
 pub enum ExecStand {
-    /// It runs, or is to be run, until then at the latest.
-    Running(Timestamp),
+    /// It runs, or is to be run.
+    Running {
+        /// Until then at the latest.
+        ends_by: Timestamp,
+        /// Where it was begun.
+        sandbox: SandboxName,
+    },
     /// It has ended.
     Done(ExecResult),
 }
@@ -50,23 +58,28 @@ impl Execs<'_> {
         let mut write = self.store.begin().await?;
         let too_old = write.now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
         write.tx.run(Sql::new("DELETE FROM execs WHERE created_at <= ").bind(too_old)).await?;
-        let insert =
-            Sql::new("INSERT INTO execs (id, session_id, owner, request, ends_by, created_at) VALUES (")
-                .bind_all([
-                    new.id.as_str().into(),
-                    new.session_id.to_string().into(),
-                    new.owner.to_string().into(),
-                    self.sealed(&new.id, "request", new.request.as_ref())?.into(),
-                    new.ends_by.into(),
-                    write.now.into(),
-                ])
-                .push(") ON CONFLICT (id) DO UPDATE SET owner = excluded.owner RETURNING result, ends_by");
+        let insert = Sql::new(
+            "INSERT INTO execs (id, session_id, owner, sandbox, request, ends_by, created_at) VALUES (",
+        )
+        .bind_all([
+            new.id.as_str().into(),
+            new.session_id.to_string().into(),
+            new.owner.to_string().into(),
+            new.sandbox.0.as_str().into(),
+            self.sealed(&new.id, "request", new.request.as_ref())?.into(),
+            new.ends_by.into(),
+            write.now.into(),
+        ])
+        .push(") ON CONFLICT (id) DO UPDATE SET owner = excluded.owner RETURNING result, ends_by, sandbox");
         let row = write.tx.row(insert).await?;
         let row =
             row.ok_or_else(|| StoreError::Internal("a row that was written is not there".to_owned()))?;
         let stand = match row.maybe_bytes("result")? {
             Some(sealed) => ExecStand::Done(self.store.unseal(&context(&new.id, "result"), &sealed)?),
-            None => ExecStand::Running(row.time("ends_by")?),
+            None => ExecStand::Running {
+                ends_by: row.time("ends_by")?,
+                sandbox: row.maybe_text("sandbox")?.map_or_else(|| new.sandbox.clone(), SandboxName),
+            },
         };
         write.commit().await?;
         Ok(stand)
@@ -108,10 +121,16 @@ impl Execs<'_> {
     }
 
     /// The commands of a session that have not ended and that no other server sees through: from here on `owner` does.
+    /// `sandbox`: the session's now.
     ///
     /// # Errors
     /// Where the database cannot be read and written.
-    pub async fn take_over(&self, session: SessionId, owner: OwnerId) -> Result<Vec<NewExec>, StoreError> {
+    pub async fn take_over(
+        &self,
+        session: SessionId,
+        sandbox: &SandboxName,
+        owner: OwnerId,
+    ) -> Result<Vec<NewExec>, StoreError> {
         let mut write = self.store.begin().await?;
         let taken = Sql::new("UPDATE execs SET owner = ")
             .bind(owner.to_string())
@@ -121,7 +140,7 @@ impl Execs<'_> {
             .bind(owner.to_string())
             .push(" OR ")
             .push(FREE)
-            .push(") RETURNING id, request, ends_by");
+            .push(") RETURNING id, sandbox, request, ends_by");
         let rows = write.tx.rows(taken).await?;
         write.commit().await?;
         rows.iter()
@@ -130,7 +149,9 @@ impl Execs<'_> {
                 let request = row.maybe_bytes("request")?;
                 let request =
                     request.map(|sealed| self.store.unseal(&context(&id, "request"), &sealed)).transpose()?;
-                Ok(NewExec { session_id: session, owner, request, ends_by: row.time("ends_by")?, id })
+                let began_in = row.maybe_text("sandbox")?.map_or_else(|| sandbox.clone(), SandboxName);
+                let ends_by = row.time("ends_by")?;
+                Ok(NewExec { session_id: session, sandbox: began_in, owner, request, ends_by, id })
             })
             .collect()
     }

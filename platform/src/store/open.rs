@@ -159,6 +159,7 @@ const SQLITE: Migrations = &[
     (8, "memories", include_str!("../../migrations/sqlite/0008_memories.sql")),
     (9, "skills", include_str!("../../migrations/sqlite/0009_skills.sql")),
     (10, "turns", include_str!("../../migrations/sqlite/0010_turns.sql")),
+    (11, "execs_sandbox", include_str!("../../migrations/sqlite/0011_execs_sandbox.sql")),
 ];
 #[cfg(feature = "postgres")]
 const POSTGRES: Migrations = &[
@@ -172,6 +173,7 @@ const POSTGRES: Migrations = &[
     (8, "memories", include_str!("../../migrations/postgres/0008_memories.sql")),
     (9, "skills", include_str!("../../migrations/postgres/0009_skills.sql")),
     (10, "turns", include_str!("../../migrations/postgres/0010_turns.sql")),
+    (11, "execs_sandbox", include_str!("../../migrations/postgres/0011_execs_sandbox.sql")),
 ];
 
 fn migrator(migrations: Migrations) -> Migrator {
