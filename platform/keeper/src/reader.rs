@@ -63,6 +63,9 @@ enum State {
     Opening(Option<Since>),
     /// Only a snapshot can bring it further, with so much scrollback.
     Behind(u32),
+    /// It has asked for a snapshot and is first given what is printed, which a snapshot would take from it. It stood at
+    /// `since` when it asked.
+    Asked { since: u64 },
     /// In the middle of the snapshot that stands for everything before `at`.
     Snapshot { bytes: Vec<u8>, sent: usize, at: u64, last_sent: bool, answers: bool },
     /// Output follows the position.
@@ -208,8 +211,11 @@ impl Reader {
     /// It asks for a snapshot. One that is to be made anyway answers it too, and says so.
     pub(crate) fn want_snapshot(&mut self, scrollback: u32) {
         self.asked = self.asked.max(Some(scrollback.min(MAX_SNAPSHOT_SCROLLBACK)));
-        if !matches!(self.state, State::Opening(_) | State::Behind(_)) {
-            self.state = State::Behind(0);
+        match self.state {
+            State::Opening(_) | State::Behind(_) | State::Asked { .. } => {}
+            // Begun without what is asked for now.
+            State::Snapshot { last_sent: false, .. } => self.state = State::Behind(0),
+            State::Snapshot { .. } | State::Live => self.state = State::Asked { since: self.position() },
         }
     }
 
@@ -248,6 +254,9 @@ impl Reader {
         }
         if let State::Behind(scrollback) = self.state {
             return self.begin_snapshot(scrollback, program, slot);
+        }
+        if let State::Asked { since } = self.state {
+            return self.before_snapshot(since, program, slot);
         }
         if self.in_snapshot() {
             return self.snapshot_piece();
@@ -325,7 +334,7 @@ impl Reader {
         self.cursor = Cursor::new(offset, self.window);
         self.ready_at = Some(head);
         self.size_generation = generation;
-        self.state = if self.asked.is_some() { State::Behind(0) } else { State::Live };
+        self.state = if self.asked.is_some() { State::Asked { since: offset } } else { State::Live };
         if how == How::Snapshot && self.visible {
             // `opened` names the offset the snapshot stands for, so both are made in one moment.
             match self.make_snapshot(self.scrollback, program, slot) {
@@ -366,6 +375,19 @@ impl Reader {
             Ok(_) => self.snapshot_piece(),
             Err(reason) => reason.into(),
         }
+    }
+
+    /// What is printed, as far as the reader takes it and a flood has an end within its window; then the snapshot it
+    /// asked for, which then skips nothing.
+    fn before_snapshot<'a>(&'a mut self, since: u64, program: &'a mut Program, slot: bool) -> Step<'a> {
+        if self.position() - since < u64::from(self.window)
+            && let Next::Send { from, len } = self.cursor.next(program.ring(self.stream))
+        {
+            let Some((a, b)) = program.ring(self.stream).read(from, len) else { return Step::Idle };
+            self.cursor.sent(len);
+            return Step::Send { kind: FrameType::Output, flags: 0, offset: from, a, b };
+        }
+        self.begin_snapshot(0, program, slot)
     }
 
     /// Takes the snapshot, moves to where it stands, and says where that is.

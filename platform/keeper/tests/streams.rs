@@ -395,3 +395,34 @@ fn a_terminal_of_one_cell_works() {
     go(&mut client, "a");
     client.message(1, "the exit", |m| matches!(m, ServerMessage::Exit(_)));
 }
+
+/// Whoever asks for a snapshot is not skipped over what it has not been sent yet.
+#[test]
+fn a_snapshot_that_is_asked_for_takes_no_output_from_whoever_asks() {
+    const LINES: usize = 150_000;
+    let keeper = Keeper::start();
+    let mut client = keeper.client();
+    client.start(&gated("a", &format!("seq 1 {LINES}; read x")));
+    client.open_with(1, "a", |open| open.window = 4 << 20);
+    go(&mut client, "a");
+    // More than a socket holds: of the rest nothing has been sent.
+    let mut other = keeper.client();
+    let whole = numbers(LINES).len() as u64;
+    until("all is printed", || Some(()).filter(|()| other.program("a").output >= whole));
+    client.send(1, &ClientMessage::Snapshot { scrollback: 10 });
+    let (mut printed, mut at) = (Vec::new(), None);
+    let stands_for = loop {
+        match client.next_of(1) {
+            Got::Output(_, offset, bytes) => {
+                assert!(at.is_none_or(|at| at == offset), "a hole at {offset}");
+                at = Some(offset + bytes.len() as u64);
+                printed.extend_from_slice(&bytes);
+            }
+            Got::Snapshot(_, offset, flags, _) if flags & LAST != 0 && !printed.is_empty() => break offset,
+            Got::Message(_, ServerMessage::Skipped { from, to }) => panic!("{from}..{to} is left out"),
+            _ => {}
+        }
+    };
+    assert_eq!(Some(stands_for), at);
+    assert!(printed.ends_with(&numbers(LINES)), "{} bytes of {whole}", printed.len());
+}
