@@ -98,7 +98,7 @@ fn a_question_whose_connection_breaks_is_asked_again_and_a_command_is_not() {
     assert!(far.lap(&["sessions", "ls"]).status.success());
     assert_eq!(far.proxy.asked(SESSIONS), 3);
     far.proxy.lie("POST ", ALWAYS, Lie::Cut);
-    complaint(&far.lap(&["sessions", "restart", &far.session.id.to_string()]), 5);
+    complaint(&far.lap(&["sessions", "restart", "--yes", &far.session.id.to_string()]), 5);
     assert_eq!(far.proxy.asked("POST "), 1);
 }
 
