@@ -56,6 +56,7 @@ mod switch;
 mod table;
 mod terminal;
 mod view;
+mod width;
 
 pub use colors::{BACKGROUND, CURSOR, Colors, DefaultColors, FOREGROUND, Rgb, standard_palette};
 pub use events::{AgentState, Event, Progress};

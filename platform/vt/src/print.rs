@@ -1,11 +1,10 @@
 //! Printing: characters into cells, wrapping at the right edge, combining, repeating.
 
-use unicode_width::UnicodeWidthChar;
-
 use crate::cell::Cell;
 use crate::charset::Charset;
 use crate::limits::MAX_CLUSTER_BYTES;
 use crate::model::Model;
+use crate::width::columns;
 
 const DELETE: char = '\x7f';
 
@@ -58,7 +57,7 @@ impl Model {
         } else {
             raw
         };
-        let width = c.width().unwrap_or(0);
+        let width = columns(c);
         if width == 0 {
             return self.combine(c);
         }

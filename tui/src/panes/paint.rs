@@ -1,12 +1,13 @@
 //! A terminal's rows as cells of the screen.
 
+use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 
 use lap_vt::{
     Attributes, BACKGROUND, CellText, CellView, FOREGROUND, Rgb, RowView, Terminal, Underline,
     standard_palette,
 };
-use ratatui::buffer::{Buffer, Cell};
+use ratatui::buffer::{Buffer, Cell, CellDiffOption};
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use unicode_width::UnicodeWidthStr;
@@ -118,9 +119,18 @@ const SKIN_TONES: RangeInclusive<char> = '\u{1f3fb}'..='\u{1f3ff}';
 /// Letters of which the outer terminal makes a flag, of one or two cells each as it likes.
 const FLAG_LETTERS: RangeInclusive<char> = '\u{1f1e6}'..='\u{1f1ff}';
 
+/// Characters that take cells in programs' reckoning and show nothing: fillers, tone marks alone.
+const UNSEEN: [char; 6] = ['\u{3164}', '\u{ffa0}', '\u{302e}', '\u{302f}', '\u{16ff0}', '\u{16ff1}'];
+
 /// What is shown for a character: what takes as many cells on every terminal, whatever stands beside it.
 fn apart(c: char) -> char {
-    if SKIN_TONES.contains(&c) {
+    if UNSEEN.contains(&c) {
+        ' '
+    } else if c == '\u{ad}' {
+        '-'
+    } else if c == '☰' {
+        '≡'
+    } else if SKIN_TONES.contains(&c) {
         ' '
     } else if FLAG_LETTERS.contains(&c) {
         char::from_u32(u32::from('A') + (u32::from(c) - u32::from(*FLAG_LETTERS.start()))).unwrap_or(c)
@@ -147,8 +157,12 @@ fn set_text(target: &mut Cell, cell: &CellView<'_>) {
             }
         }
     }
-    if target.symbol().width() > usize::from(cell.width) {
+    let width = target.symbol().width();
+    if width > usize::from(cell.width) {
         target.set_char('\u{fffd}');
+    } else if width == 0 {
+        // A sign that stands in a cell of its own, as with most terminals, for instance a vowel's in Tamil.
+        target.set_diff_option(CellDiffOption::ForcedWidth(NonZeroU16::MIN));
     }
 }
 
@@ -195,6 +209,7 @@ fn nearest(rgb: Rgb) -> u8 {
 #[cfg(test)]
 mod tests {
     use lap_vt::{Limits, Size};
+    use ratatui::buffer::CellWidth;
     use unicode_segmentation::UnicodeSegmentation;
 
     use super::*;
@@ -309,5 +324,15 @@ mod tests {
         let mut buf = Buffer::empty(AREA);
         paint(&terminal, -2, 0, AREA, ColorDepth::True, &mut buf);
         assert_eq!([text(&buf, 0).trim(), text(&buf, 1).trim()], ["one", "two"]);
+    }
+
+    #[test]
+    fn characters_whose_width_is_in_doubt_keep_their_place() {
+        // A vowel sign, a soft hyphen, a trigram, a Khmer sign, a Hangul filler, and what comes after.
+        let buf =
+            painted("\u{b95}\u{bbe}|a\u{ad}b|\u{2630}|\r\n\u{17d8}|\u{3164}|", 10, 2, AREA, ColorDepth::True);
+        assert_eq!(text(&buf, 0), "\u{b95}\u{bbe}|a-b|≡| ");
+        assert_eq!(text(&buf, 1), "\u{fffd}|  |     ");
+        assert_eq!(CellWidth::cell_width(&buf[(1, 0)]), 1);
     }
 }
