@@ -51,7 +51,8 @@ impl Model {
             'm' => self.select_graphics(args.0),
             'H' | 'f' => self.move_to(n - 1, args.count(1) - 1),
             'A' => self.move_up(n),
-            'B' | 'e' => self.move_down(n),
+            'B' => self.move_down(n),
+            'e' => self.move_rows_down(n),
             'C' | 'a' => self.move_right(n),
             'D' => self.move_left(n),
             'E' => {

@@ -25,6 +25,13 @@ impl Model {
         self.y = (self.y + count).min(edge);
     }
 
+    /// VPR: as CUP does it, past the region's edge unless in origin mode.
+    pub(crate) fn move_rows_down(&mut self, count: usize) {
+        self.pending_wrap = false;
+        let edge = if self.modes.origin { self.bottom } else { self.rows - 1 };
+        self.y = (self.y + count).min(edge.max(self.y));
+    }
+
     pub(crate) fn move_to_column(&mut self, col: usize) {
         self.pending_wrap = false;
         self.x = col.min(self.cols - 1);

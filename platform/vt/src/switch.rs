@@ -51,8 +51,15 @@ impl Model {
     /// screen is cleared on leaving, whichever of them is used, so nothing of it is kept while it is hidden.
     fn switch_screen(&mut self, alternate: bool, with_cursor: bool) {
         if alternate == self.modes.alternate {
-            if with_cursor && !alternate {
-                self.restore_cursor();
+            match (with_cursor, alternate) {
+                (true, false) => self.restore_cursor(),
+                // As xterm: asked for again, it is cleared, and has a saved cursor of its own.
+                (true, true) => {
+                    self.save_cursor();
+                    self.pending_wrap = false;
+                    (0..self.rows).for_each(|y| self.erase(y, 0, self.cols));
+                }
+                (false, _) => {}
             }
             return;
         }

@@ -132,19 +132,20 @@ impl Writer<'_> {
         }
     }
 
-    /// The alternate screen is shown: the main one's saved cursor is what 1049 saves on entering.
+    /// The alternate screen is shown. The main one's saved cursor is what 1049 saves on entering; where something is
+    /// still to be done on the main screen that moves the cursor, it is saved before that, and 47 enters.
     fn shown_alternate(&mut self) {
         let model = self.model;
         let saved = &model.main.saved;
         self.saved_cursor(&model.main);
-        if let Some((top, bottom)) = model.main_region {
-            put!(self, "\x1b7\x1b[{};{}r\x1b8", top + 1, bottom + 1);
-        }
-        if self.edge_needs_repair(&model.main) {
+        if model.main_region.is_some() || self.edge_needs_repair(&model.main) {
             self.out.push_str("\x1b7");
             self.leave_origin(saved);
             self.set_charsets(Charsets::default());
             self.repair_edge(&model.main);
+            if let Some((top, bottom)) = model.main_region {
+                put!(self, "\x1b[{};{}r", top + 1, bottom + 1);
+            }
             self.out.push_str("\x1b[?47h");
         } else {
             self.out.push_str("\x1b[?1049h");

@@ -215,3 +215,20 @@ fn chunks_do_not_matter_for_long_text_beyond_ascii() {
         assert_eq!(whole.diff(&chunked), None, "LAP_VT_SEED={}", seed.wrapping_add(case as u64));
     }
 }
+
+/// Streams that broke it once.
+#[test]
+fn the_law_holds_for_what_broke_it() {
+    let setting = Setting { size: Size { cols: 6, rows: 9 }, scrollback_bytes: 1000 };
+    for stream in [
+        "\x1b[?6h\x1b7\x1b[8r\x1b[?47h",
+        "\x1b[?6h\x1b7\x1b[8r\x1b[?47h\x1b[?47l\x1b8",
+        "a\x1b[?1049hb\x1b[3;3H\x1b[?1049h\x1b[?1049l",
+        "a\u{17d8}b\u{bbe}\u{3164}c\u{ad}\u{2630}",
+    ] {
+        for cut in (0..=stream.len()).filter(|cut| stream.is_char_boundary(*cut)) {
+            let (before, after) = stream.as_bytes().split_at(cut);
+            assert_eq!(broken(setting, before, after, &<[u8]>::to_vec), None, "{stream:?} at {cut}");
+        }
+    }
+}

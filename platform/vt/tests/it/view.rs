@@ -71,3 +71,22 @@ fn the_generation_changes_with_output_and_size() {
     terminal.resize(Size { cols: 11, rows: 3 });
     assert_ne!(terminal.generation(), before);
 }
+
+#[test]
+fn rows_relative_to_the_cursor_go_past_the_scroll_region_as_in_xterm() {
+    let y = |stream: &str| terminal(stream).cursor().y;
+    let rows = terminal("").size().rows;
+    assert_eq!(y("\x1b[1;2r\x1b[1;1H\x1b[9B"), 1, "CUD stops at its edge");
+    assert_eq!(y("\x1b[1;2r\x1b[1;1H\x1b[99e"), rows - 1);
+    assert_eq!(y("\x1b[1;2r\x1b[?6h\x1b[1;1H\x1b[99e"), 1, "in origin mode it is the screen");
+    assert_eq!(y("\x1b[2;1H\x1b[e"), 2);
+}
+
+#[test]
+fn an_alternate_screen_that_is_asked_for_again_is_cleared_and_the_main_one_is_left_alone() {
+    let again = terminal("main\x1b[2;2H\x1b[?1049hold\x1b[?1049h");
+    assert_eq!(again.row(0).map(|row| row.text()).as_deref(), Some(""));
+    let back = terminal("main\x1b[2;2H\x1b[?1049hold\x1b[1;4H\x1b[?1049h\x1b[?1049l");
+    assert_eq!(back.row(0).map(|row| row.text()).as_deref(), Some("main"));
+    assert_eq!((back.cursor().x, back.cursor().y), (1, 1), "where it was before the first");
+}
