@@ -23,6 +23,14 @@ const EVIDENCE_LINES: u32 = 50;
 /// The step under which they are kept.
 pub(super) const EVIDENCE: &str = "evidence";
 
+/// What follows a session's end.
+#[derive(PartialEq, Debug)]
+enum After {
+    Nothing,
+    /// It is brought up again, with this agent. `None`: there is no such agent any more.
+    Restart(Option<Box<Agent>>),
+}
+
 impl Inner {
     /// Marks a session as to be ended. From here on it is, whatever happens to this server. One that has ended already
     /// is left alone; one that was to be brought up again is not.
@@ -140,38 +148,44 @@ impl Inner {
             })
             .await?;
         }
-        let again = self.agent_to_restart(&record).await?;
-        let unconfined = self.runtime.unconfined();
-        let after = self
-            .held(id, |record| {
-                die(record, now);
-                record.ending = false;
-                record.owner = None;
-                // Somebody may have stopped it meanwhile, or wants nothing left of it.
-                let restart = record.intent == Some(Intent::Restart);
-                record.intent = record.intent.filter(|intent| *intent == Intent::Erase);
-                if let (Some(agent), true) = (&again, restart) {
-                    begin_again(record, agent, unconfined, now);
-                }
-            })
-            .await?;
+        let after = loop {
+            let again = self.after_the_end(&record).await?;
+            let unconfined = self.runtime.unconfined();
+            let written = self
+                .held(id, |record| {
+                    let restart = record.intent == Some(Intent::Restart);
+                    if restart && again == After::Nothing {
+                        // Asked for since it was read: read once more.
+                        return;
+                    }
+                    die(record, now);
+                    record.ending = false;
+                    record.owner = None;
+                    // Somebody may have stopped it meanwhile, or wants nothing left of it.
+                    record.intent = record.intent.filter(|intent| *intent == Intent::Erase);
+                    if let (After::Restart(Some(agent)), true) = (&again, restart) {
+                        begin_again(record, agent, unconfined, now);
+                    }
+                })
+                .await?;
+            if !written.ending {
+                break written;
+            }
+        };
         if after.status.is_live() {
             entry.renew();
         }
         Ok(Next::Again)
     }
 
-    /// The agent of a session that is to be brought up again; `None` where it is not, or where there is no such agent any
-    /// more.
-    async fn agent_to_restart(&self, record: &SessionRecord) -> Result<Option<Agent>, SessionError> {
-        // Read anew: what was asked for meanwhile counts.
-        let intent = self.store.sessions().get(record.id).await?.intent;
-        if intent != Some(Intent::Restart) {
-            return Ok(None);
+    /// What is to follow a session's end, as it is stored now: what was asked for meanwhile counts.
+    async fn after_the_end(&self, record: &SessionRecord) -> Result<After, SessionError> {
+        if self.store.sessions().get(record.id).await?.intent != Some(Intent::Restart) {
+            return Ok(After::Nothing);
         }
         match self.store.agents().get(record.agent_id).await {
-            Ok(row) => Ok(Some(row.agent)),
-            Err(StoreError::NotFound(_)) => Ok(None),
+            Ok(row) => Ok(After::Restart(Some(Box::new(row.agent)))),
+            Err(StoreError::NotFound(_)) => Ok(After::Restart(None)),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,6 +1,6 @@
 //! How sessions end: by themselves, stopped, deleted, restarted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lap_platform::model::{ExecRequest, SessionStatus};
 use lap_platform::session::{Live, SessionError};
@@ -353,4 +353,25 @@ async fn the_grace_is_given_to_a_program_that_uses_it() {
     typist.sees("ready").await;
     world.sessions.stop(session.id).await.unwrap();
     assert_eq!(std::fs::read_to_string(mark).unwrap(), "yes\n");
+}
+
+/// A restart that is asked for while a session is just ending is not lost, whatever the end is at.
+#[tokio::test]
+async fn a_restart_at_any_moment_of_an_end_brings_the_session_up_again() {
+    let world = World::new().await;
+    let agent = world.agent().await;
+    for n in 0..40 {
+        let session = world.ready(&agent).await;
+        let mut typist = Typist::attach(&world.client(&session).await).await;
+        typist.types("exit\n").await;
+        world.reaches(session.id, SessionStatus::Dead).await;
+        // From here on what is left of the end is short, and reads and writes what is asked for.
+        world.vanishes(session.task_arn.as_deref().unwrap()).await;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_micros(50 * n) {}
+        world.sessions.restart(session.id, None).await.unwrap();
+        let again = world.reaches(session.id, SessionStatus::Ready).await;
+        assert_ne!(again.task_arn, session.task_arn, "in a new sandbox");
+        world.sessions.stop(session.id).await.unwrap();
+    }
 }
