@@ -78,6 +78,7 @@ async fn open_sqlite(url: &str) -> Result<Opened, StoreError> {
     copied(&write, &copy, &place).await?;
     let migrated = migrator(SQLITE).run(&write).await;
     migrated.map_err(|error| migration_fault(&error, &place, Some(&copy).filter(|copy| copy.exists())))?;
+    backup::forget_old(&path);
     let read = pool(SQLITE_READERS).connect_with(options).await.map_err(fault)?;
     let file = Some(path).filter(|path| path.is_absolute());
     Ok(Opened { pools: Pools::Sqlite { write, read }, place, file })
