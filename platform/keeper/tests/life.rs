@@ -162,6 +162,9 @@ fn shutdown_leaves_no_process_and_no_socket() {
 }
 
 /// Reads a program's output a little at a time until its exit, acknowledging each piece late.
+/// What a slow reader takes for each byte: 32 KiB in 200 ms.
+const PER_BYTE: std::time::Duration = std::time::Duration::from_nanos(200_000_000 / (32 * 1024));
+
 fn read_slowly(client: &mut Client, channel: u32) -> (Vec<u8>, Option<i32>) {
     client.acks = false;
     let mut bytes = Vec::new();
@@ -170,7 +173,8 @@ fn read_slowly(client: &mut Client, channel: u32) -> (Vec<u8>, Option<i32>) {
             Got::Output(_, offset, payload) => {
                 assert_eq!(offset, bytes.len() as u64, "a hole");
                 bytes.extend_from_slice(&payload);
-                std::thread::park_timeout(std::time::Duration::from_millis(100));
+                // By what it is, not by how it was cut: under load it comes in smaller pieces.
+                std::thread::park_timeout(PER_BYTE * u32::try_from(payload.len()).unwrap());
                 client.ack(channel, bytes.len() as u64);
             }
             Got::Message(_, ServerMessage::Exit(status)) => return (bytes, status.code),
