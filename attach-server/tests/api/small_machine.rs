@@ -94,8 +94,17 @@ async fn without_a_terminal_a_session_fails_at_once_and_says_what_to_do() {
         assert!(has(&failed, "failure_reason", "kernel.pty.max"), "{way:?}: {failed:#}");
         assert_eq!(failed["death"], "start_failed", "{way:?}: {failed:#}");
         server.ask(Method::DELETE, &first, &Value::Null).await;
-        let third = server.session(&sessions).await;
-        server.until(&third, |session| session["status"] == "ready").await;
+        // Its terminal is free once its program has gone, which is not waited for.
+        let coming_up = async {
+            loop {
+                let next = server.session(&sessions).await;
+                let settled = |session: &Value| session["status"] == "ready" || session["status"] == "failed";
+                if server.until(&next, settled).await["status"] == "ready" {
+                    return next;
+                }
+            }
+        };
+        let third = timeout(PATIENCE, coming_up).await.unwrap();
         server.ask(Method::DELETE, &third, &Value::Null).await;
         assert!(disk.stop().await, "{way:?}");
     }
