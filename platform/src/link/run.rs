@@ -12,7 +12,7 @@ use super::{CALL_TIMEOUT, Channel, ChannelEvent, InputSender, Keeper, LinkError,
 
 /// Output of a stream on its way beyond what is kept of it: enough for any burst, little enough that many can run at
 /// once.
-const ON_THE_WAY: usize = 128 * 1024;
+const ON_THE_WAY: usize = 256 * 1024;
 /// Between SIGTERM and SIGKILL for a program that ran out of time.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(2);
 
@@ -95,17 +95,30 @@ impl Keeper {
         run: Run,
         on_output: &mut (dyn FnMut(Stream, &[u8]) + Send),
     ) -> Result<RunOutput, LinkError> {
+        let held = run.keep;
+        self.run_holding(run, held, on_output).await
+    }
+
+    /// `held`: so much of each output the keeper has for whoever comes back to the program.
+    async fn run_holding(
+        &self,
+        run: Run,
+        held: usize,
+        on_output: &mut (dyn FnMut(Stream, &[u8]) + Send),
+    ) -> Result<RunOutput, LinkError> {
         let Run { id, argv, env, cwd, stdin, keep, timeout } = run;
-        // What is kept is not acknowledged: the keeper has it for whoever comes back after this server was lost. One
+        // What is held is not acknowledged: the keeper has it for whoever comes back after this server was lost. One
         // byte more shows that there was more.
-        let ring = u32::try_from(keep.saturating_add(ON_THE_WAY)).unwrap_or(u32::MAX);
+        let ring = u32::try_from(held.saturating_add(ON_THE_WAY)).unwrap_or(u32::MAX);
         let spec = ProgramSpec { ring, ..ProgramSpec::new(id.clone(), argv, env, cwd, ProgramIo::Pipes) };
         let program = self.start(spec).await?;
         let mut stdout = self.open_stream(&program, Stream::Output, ring).await?;
         let mut stderr = self.open_stream(&program, Stream::Stderr, ring).await?;
-        let held_back = keep as u64 + 1;
-        stdout.hold_back(held_back);
-        stderr.hold_back(held_back);
+        if held > 0 {
+            let unacknowledged = held as u64 + 1;
+            stdout.hold_back(unacknowledged);
+            stderr.hold_back(unacknowledged);
+        }
         let mut kept = (Kept::new(keep), Kept::new(keep));
 
         let (exit, timed_out) = {
@@ -146,7 +159,8 @@ impl Keeper {
     pub async fn run_once(&self, run: Run) -> Result<RunOutput, LinkError> {
         let id = run.id.clone();
         let mut tidy = self.tidy_up(id.clone()).await?;
-        let output = self.run(run, &mut |_, _| {}).await?;
+        // Nobody can come back to it.
+        let output = self.run_holding(run, 0, &mut |_, _| {}).await?;
         self.remove(&id).await?;
         tidy.is_done();
         Ok(output)
